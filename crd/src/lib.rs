@@ -1,0 +1,1 @@
+//! The ConureCluster resource: types, defaults and validation rules.

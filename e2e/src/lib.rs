@@ -1,0 +1,1 @@
+//! The local Kubernetes and the end-to-end tests.

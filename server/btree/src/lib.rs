@@ -1,0 +1,1 @@
+//! The storage engine: a memory-mapped copy-on-write B+tree.

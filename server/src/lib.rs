@@ -1,0 +1,1 @@
+//! A ConureDB member.

@@ -1,0 +1,1 @@
+//! The Raft log and votes on disk.
