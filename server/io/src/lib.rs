@@ -7,6 +7,7 @@
 
 mod map;
 mod real;
+mod sim;
 
 use std::fmt::Debug;
 use std::io;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use map::Map;
 pub use real::RealDisk;
+pub use sim::{Random, SimDisk};
 
 /// How [`Disk::open`] treats a file that is or is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,10 @@ impl Map {
     #[allow(unsafe_code, reason = "mapping a file is unsafe by nature; the argument stands at the block")]
     pub(crate) fn new(file: &fs::File, len: usize) -> io::Result<Self> {
         if file.metadata()?.len() < len as u64 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than the map asked for"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file is shorter than the map asked for",
+            ));
         }
         // SAFETY: the file is held under an exclusive lock, is never cut below a living map, and its writer
         // only writes ranges that no reader looks at. A fault of the disk under the map is a SIGBUS: a crash.

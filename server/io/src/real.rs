@@ -91,7 +91,8 @@ impl File for RealFile {
     }
 
     fn try_lock(&self) -> io::Result<()> {
-        rustix::fs::flock(&self.file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)
+        rustix::fs::flock(&self.file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(io::Error::from)
     }
 
     fn map(&self, len: usize) -> io::Result<Map> {

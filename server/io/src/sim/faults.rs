@@ -1,0 +1,60 @@
+//! Faults that a simulated disk meets when told to.
+
+use std::io;
+
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) write_in: Option<u64>,
+    pub(super) sync_in: Option<u64>,
+    pub(super) room: Option<u64>,
+}
+
+/// Counts down; true when the time has come, which it does once.
+fn due(counter: &mut Option<u64>) -> bool {
+    match counter {
+        None => false,
+        Some(0) => {
+            *counter = None;
+            true
+        }
+        Some(n) => {
+            *n -= 1;
+            false
+        }
+    }
+}
+
+fn input_output_error() -> io::Error {
+    io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
+}
+
+fn no_space() -> io::Error {
+    io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())
+}
+
+impl Faults {
+    /// How many of `len` bytes a write gets onto the disk, and what it answers.
+    pub(super) fn on_write(&mut self, len: usize, growth: u64, total: u64) -> (usize, io::Result<()>) {
+        if due(&mut self.write_in) {
+            return (len / 2, Err(input_output_error()));
+        }
+        if let Err(error) = self.on_growth(growth, total) {
+            // A full disk takes what still fits.
+            let excess = self.room.map_or(0, |room| (total + growth).saturating_sub(room));
+            let excess = usize::try_from(excess).unwrap_or(usize::MAX);
+            return (len.saturating_sub(excess), Err(error));
+        }
+        (len, Ok(()))
+    }
+
+    pub(super) fn on_growth(&self, growth: u64, total: u64) -> io::Result<()> {
+        match self.room {
+            Some(room) if growth > 0 && total + growth > room => Err(no_space()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn on_sync(&mut self) -> io::Result<()> {
+        if due(&mut self.sync_in) { Err(input_output_error()) } else { Ok(()) }
+    }
+}
