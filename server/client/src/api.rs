@@ -158,3 +158,24 @@ pub struct Problem {
     /// One line that names the thing, the value and the mend.
     pub detail: String,
 }
+
+/// The answer of `POST /remove`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveAnswer {
+    /// The name of the member that is no longer in the cluster.
+    pub removed: String,
+}
+
+/// The answer of `POST /bootstrap`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootstrapAnswer {
+    /// The id of the cluster that now exists.
+    pub cluster_id: String,
+}
+
+/// The answer of `POST /transfer-leadership`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferAnswer {
+    /// The name of the member that leads now.
+    pub leader: String,
+}
