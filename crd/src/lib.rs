@@ -1,1 +1,17 @@
-//! The ConureCluster resource: types, defaults and validation rules.
+//! The ConureCluster resource: its types, defaults and validation rules, and the names of the objects made for it.
+//!
+//! Whoever speaks about a ConureCluster (operator, end-to-end tests, `crdgen`) enters here.
+//!
+//! **Invariant:** nothing here holds a client or does I/O, and every default and rule that a user meets is in the
+//! schema: what the API server lets through, the operator can act on.
+
+pub mod defaults;
+pub mod names;
+pub mod spec;
+pub mod status;
+
+pub use spec::{
+    Arbiter, ArbiterMode, ArbiterVolume, ConureCluster, ConureClusterSpec, DisruptionBudget, Image,
+    LogFormat, LogLevel, PullPolicy, ServerConfig, Volume, Voters,
+};
+pub use status::{ConureClusterStatus, Member, MemberRole, MemberSuffrage, condition};

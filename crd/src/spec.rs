@@ -1,0 +1,408 @@
+//! What a user asks for.
+
+#![expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function, its visibility included")]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, LocalObjectReference, PodSecurityContext, ResourceRequirements, Toleration,
+    TopologySpreadConstraint,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::defaults;
+use crate::status::ConureClusterStatus;
+
+/// A replicated key-value store: its members, their volumes and their image.
+#[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "conuredb.dev",
+    version = "v1alpha1",
+    kind = "ConureCluster",
+    shortname = "conure",
+    category = "all",
+    namespaced,
+    status = "ConureClusterStatus",
+    derive = "PartialEq",
+    doc = "A ConureDB cluster: a replicated key-value store.",
+    scale(
+        spec_replicas_path = ".spec.voters.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status",
+        description = "whether the current generation is fully reached"
+    ),
+    printcolumn(
+        name = "Members",
+        type_ = "string",
+        json_path = ".status.membersReady",
+        description = "ready members of all members, the arbiter included"
+    ),
+    printcolumn(
+        name = "Leader",
+        type_ = "string",
+        json_path = ".status.leader",
+        description = "the leading member"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.version",
+        description = "the server version that every member runs"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Available",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Available')].status",
+        description = "whether a quorum serves writes",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Voters",
+        type_ = "integer",
+        json_path = ".spec.voters.replicas",
+        description = "data members asked for",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Arbiter",
+        type_ = "string",
+        json_path = ".spec.arbiter.mode",
+        description = "when there is an arbiter",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Cluster-ID",
+        type_ = "string",
+        json_path = ".status.clusterID",
+        description = "the identity that every member carries",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Image",
+        type_ = "string",
+        json_path = ".status.image",
+        description = "the image that the members run or roll to",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        description = "why the cluster is or is not ready",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ConureClusterSpec {
+    /// The server's image.
+    #[serde(default)]
+    pub image: Image,
+
+    /// The data members.
+    #[serde(default)]
+    pub voters: Voters,
+
+    /// The member that votes and holds no data, so that an even number of data members survives a loss.
+    #[serde(default)]
+    pub arbiter: Arbiter,
+
+    /// The security context of every pod.
+    #[serde(default = "crate::defaults::security")]
+    pub security: PodSecurityContext,
+
+    /// The PodDisruptionBudget over all members.
+    #[serde(default)]
+    pub pdb: DisruptionBudget,
+
+    /// Labels that a node must have to run a member.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+
+    /// Taints that members tolerate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+
+    /// Scheduling rules of every pod; unset prefers one member a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+
+    /// How members spread over zones or other topologies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+
+    /// Secrets of this namespace with which the image is pulled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+
+    /// While true, the operator changes nothing and still refreshes the status.
+    #[serde(default)]
+    pub paused: bool,
+
+    /// Settings of the server.
+    #[serde(default)]
+    pub server_config: ServerConfig,
+}
+
+/// The server's image.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// The image's name without tag or digest.
+    #[serde(default = "crate::defaults::image_repository")]
+    pub repository: String,
+
+    /// The tag; unset, with no digest either, takes the operator's default when the cluster is created and stays there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+
+    /// The digest, which wins over the tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+
+    /// When nodes pull the image.
+    #[serde(default)]
+    pub pull_policy: PullPolicy,
+}
+
+/// When nodes pull an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullPolicy {
+    /// At every start of a container.
+    Always,
+    /// When the node has not got it.
+    #[default]
+    IfNotPresent,
+    /// Not at all: the node must have it.
+    Never,
+}
+
+/// The data members.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Voters {
+    /// How many data members there are in all, the bootstrap member included.
+    #[serde(default = "crate::defaults::voters")]
+    pub replicas: i32,
+
+    /// The volume of each data member.
+    #[serde(default)]
+    pub pvc: Volume,
+
+    /// CPU and memory of each data member.
+    #[serde(default)]
+    pub resources: ResourceRequirements,
+}
+
+/// The volume of a data member.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// How large the volume is.
+    #[serde(default = "crate::defaults::data_volume_size")]
+    pub size: Quantity,
+
+    /// The storage class; unset takes the cluster's default class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class_name: Option<String>,
+}
+
+/// The member that votes and holds no data.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Arbiter {
+    /// When there is an arbiter.
+    #[serde(default)]
+    pub mode: ArbiterMode,
+
+    /// The arbiter's volume.
+    #[serde(default)]
+    pub pvc: ArbiterVolume,
+
+    /// CPU and memory of the arbiter.
+    #[serde(default)]
+    pub resources: ResourceRequirements,
+}
+
+/// When there is an arbiter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ArbiterMode {
+    /// While the number of data members is even.
+    #[default]
+    Auto,
+    /// Whatever the number of data members is.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+impl ArbiterMode {
+    /// Whether a cluster of `voters` data members has an arbiter under this mode.
+    pub fn wants_arbiter(self, voters: i32) -> bool {
+        match self {
+            Self::Auto => voters % 2 == 0,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// The arbiter's volume, which holds only the Raft log.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArbiterVolume {
+    /// How large the volume is.
+    #[serde(default = "crate::defaults::arbiter_volume_size")]
+    pub size: Quantity,
+
+    /// The storage class; unset takes the cluster's default class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class_name: Option<String>,
+}
+
+/// The PodDisruptionBudget over all members.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DisruptionBudget {
+    /// Whether there is one.
+    #[serde(default = "crate::defaults::enabled")]
+    pub enabled: bool,
+}
+
+/// Settings of the server that a cluster's owner may choose; the operator sets the others.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerConfig {
+    /// How long a linearizable read may wait, like `3s` or `1500ms`; data members only.
+    #[serde(default = "crate::defaults::barrier_timeout")]
+    pub barrier_timeout: String,
+
+    /// The least severe level that is logged.
+    #[serde(default)]
+    pub log_level: LogLevel,
+
+    /// How log lines are written.
+    #[serde(default)]
+    pub log_format: LogFormat,
+}
+
+/// The least severe level that is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Failures only.
+    Error,
+    /// And what may become one.
+    Warn,
+    /// And what changed.
+    #[default]
+    Info,
+    /// And why.
+    Debug,
+    /// And every step.
+    Trace,
+}
+
+impl LogLevel {
+    /// The name that the server knows the level by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    #[default]
+    Json,
+}
+
+impl LogFormat {
+    /// The name that the server knows the format by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Self {
+            repository: defaults::image_repository(),
+            tag: None,
+            digest: None,
+            pull_policy: PullPolicy::default(),
+        }
+    }
+}
+
+impl Image {
+    /// The reference that a container is given, or `None` where neither tag nor digest is set.
+    pub fn reference(&self) -> Option<String> {
+        let Self { repository, tag, digest, .. } = self;
+        match (tag, digest) {
+            (Some(tag), Some(digest)) => Some(format!("{repository}:{tag}@{digest}")),
+            (None, Some(digest)) => Some(format!("{repository}@{digest}")),
+            (Some(tag), None) => Some(format!("{repository}:{tag}")),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Default for Voters {
+    fn default() -> Self {
+        Self {
+            replicas: defaults::voters(),
+            pvc: Volume::default(),
+            resources: ResourceRequirements::default(),
+        }
+    }
+}
+
+impl Default for Volume {
+    fn default() -> Self {
+        Self { size: defaults::data_volume_size(), storage_class_name: None }
+    }
+}
+
+impl Default for ArbiterVolume {
+    fn default() -> Self {
+        Self { size: defaults::arbiter_volume_size(), storage_class_name: None }
+    }
+}
+
+impl Default for DisruptionBudget {
+    fn default() -> Self {
+        Self { enabled: defaults::enabled() }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            barrier_timeout: defaults::barrier_timeout(),
+            log_level: LogLevel::default(),
+            log_format: LogFormat::default(),
+        }
+    }
+}
