@@ -1,0 +1,157 @@
+//! Running programs to their end, with a deadline, their output kept, and an error that shows the last lines.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How many last lines of a failed program's output an error shows.
+const TAIL_LINES: usize = 15;
+
+/// Runs a program with its output appended to `log`; a failure shows the end of what it wrote.
+pub fn run(command: &mut Command, log: &Path, limit: Duration) -> Result<()> {
+    if let Some(folder) = log.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new().create(true).append(true).open(log)?;
+    writeln!(file, "$ {}", line(command))?;
+    let start = file.metadata()?.len();
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let status = wait(spawn(command)?, command, limit)?;
+    if status.success() {
+        return Ok(());
+    }
+    let text = fs::read(log).unwrap_or_default();
+    let own = text.get(usize::try_from(start)?..).unwrap_or_default();
+    bail!(
+        "`{}` failed ({status}); the end of {}:\n{}",
+        name(command),
+        log.display(),
+        tail(&String::from_utf8_lossy(own), TAIL_LINES)
+    )
+}
+
+/// Runs a program and answers what it wrote to its standard output.
+pub fn output(command: &mut Command, limit: Duration) -> Result<String> {
+    output_with(command, "", limit)
+}
+
+/// The same with a text on its standard input.
+pub fn output_with(command: &mut Command, input: &str, limit: Duration) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = spawn(command)?;
+    let stdin = child.stdin.take();
+    let input = input.to_owned();
+    // A program that does not read its input closes the pipe early: that is no error of its own.
+    let writer = std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(input.as_bytes())));
+    let out = collect(child.stdout.take());
+    let err = collect(child.stderr.take());
+    let status = wait(child, command, limit)?;
+    let _ = writer.join();
+    let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+    if !status.success() {
+        let shown = if err.trim().is_empty() { &out } else { &err };
+        bail!("`{}` failed ({status}): {}", line(command), tail(shown, TAIL_LINES));
+    }
+    Ok(out)
+}
+
+fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What was read before an error is still worth showing.
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn spawn(command: &mut Command) -> Result<Child> {
+    // A group of its own, so that a deadline ends the program's children too.
+    command.process_group(0);
+    command.spawn().with_context(|| format!("cannot start `{}`", name(command)))
+}
+
+fn wait(mut child: Child, command: &Command, limit: Duration) -> Result<ExitStatus> {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if start.elapsed() >= limit {
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
+            child.wait()?;
+            bail!("`{}` did not end within {} s", line(command), limit.as_secs());
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// The last `count` lines of a text.
+pub fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// The last lines of a log file, or a note that there is none.
+pub fn tail_of(log: &Path, count: usize) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut bytes = Vec::new();
+        File::open(log)?.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().map_or_else(|error| format!("({}: {error})", log.display()), |text| tail(&text, count))
+}
+
+fn name(command: &Command) -> String {
+    command.get_program().to_string_lossy().into_owned()
+}
+
+/// The command as one would type it, for logs and errors.
+fn line(command: &Command) -> String {
+    let mut words = vec![name(command)];
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_program_shows_what_it_wrote_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut command = Command::new("sh");
+        command.args(["-c", "for i in $(seq 40); do echo line $i; done; exit 3"]);
+        let error = run(&mut command, &log, Duration::from_secs(10)).unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.contains("line 40") && error.contains("line 26"), "{error}");
+        assert!(!error.contains("line 25\n"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended_with_its_children() {
+        let start = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & sleep 60"]);
+        let error = output(&mut command, Duration::from_millis(200)).unwrap_err().to_string();
+        assert!(error.contains("did not end within"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn input_reaches_the_program() {
+        let text = "x".repeat(300_000);
+        let copied = output_with(&mut Command::new("cat"), &text, Duration::from_secs(10)).unwrap();
+        assert_eq!(copied.len(), text.len());
+    }
+}
