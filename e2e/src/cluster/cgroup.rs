@@ -32,14 +32,43 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Makes the group for an instance's daemons and answers the file to which a process writes its id to enter.
-pub fn create(name: &str) -> Result<PathBuf> {
+/// Makes the groups of an instance, one for each of `parts` and one for daemons; answers the file to which a daemon
+/// writes its id to enter the latter.
+pub fn create(name: &str, parts: &[String]) -> Result<PathBuf> {
     let all = hierarchies()?;
-    // Any one will do to find processes again; `pids` needs no settings before it takes some.
+    for hierarchy in &all {
+        let own = hierarchy.join(name);
+        make(&own)?;
+        for part in parts {
+            make(&own.join(part))?;
+        }
+    }
+    // Any hierarchy will do to find processes again; `pids` needs no settings before it takes some.
     let chosen = all.iter().find(|path| path.ends_with("pids")).or_else(|| all.first());
     let group = chosen.context("no control group hierarchy is mounted at /sys/fs/cgroup")?.join(name).join(DAEMONS);
-    fs::create_dir_all(&group).with_context(|| group.display().to_string())?;
+    make(&group)?;
     Ok(group.join("cgroup.procs"))
+}
+
+/// Makes one group ready to hold others or processes.
+fn make(group: &Path) -> Result<()> {
+    let context = || group.display().to_string();
+    fs::create_dir_all(group).with_context(context)?;
+    let parent = group.parent().with_context(context)?;
+    // v1: a group without processors and memory nodes takes no process.
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if let Ok(value) = fs::read_to_string(parent.join(file)) {
+            fs::write(group.join(file), value).with_context(context)?;
+        }
+    }
+    // v2: a group has the controllers that its parent hands down.
+    if let Ok(controllers) = fs::read_to_string(parent.join("cgroup.controllers")) {
+        for controller in controllers.split_whitespace() {
+            // Some cannot be handed down (realtime processes, say): the kubelet names those that it misses.
+            let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
+        }
+    }
+    Ok(())
 }
 
 /// Ends every process in a group and below, then removes the group.

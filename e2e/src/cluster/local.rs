@@ -55,7 +55,8 @@ impl Local {
         pki::create(instance, paths)?;
         at("network");
         network::create(instance, paths, &mut record)?;
-        let cgroup = cgroup::create(&instance.cgroup())?;
+        let nodes: Vec<String> = (1..=NODES).map(node_name).collect();
+        let cgroup = cgroup::create(&instance.cgroup(), &nodes)?;
         let mut launcher = Launcher { paths, tools: &self.tools, cgroup, record: &mut record };
         at("containerd");
         for number in 1..=NODES {

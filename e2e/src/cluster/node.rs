@@ -167,8 +167,8 @@ fn cni_configuration(instance: Instance, node: u8, home: &Path) -> Result<String
 }
 
 fn kubelet_configuration(instance: Instance, node: u8, paths: &Paths) -> String {
-    // cgroupsPerQOS: machines with cgroup v1 do not let the kubelet nest its groups; cgroupRoot keeps the pods' ones
-    // below the instance's own. imageGC at 100: images are imported, they cannot be pulled again.
+    // cgroupRoot: a kubelet ends every pod that it finds below and does not know, so each node has its own. OOM scores
+    // may not be the machine's to give, hence KubeletInUserNamespace. imageGC at 100: images are imported, they cannot be pulled again.
     let config = serde_json::json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -180,8 +180,8 @@ fn kubelet_configuration(instance: Instance, node: u8, paths: &Paths) -> String 
         "authorization": {"mode": "Webhook"},
         "containerRuntimeEndpoint": format!("unix://{}", paths.containerd(node).display()),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": format!("/{}", instance.cgroup()),
-        "cgroupsPerQOS": false,
+        "cgroupRoot": format!("/{}/{}", instance.cgroup(), node_name(node)),
+        "cgroupsPerQOS": true,
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
         "failCgroupV1": false,
