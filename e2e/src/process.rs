@@ -1,10 +1,11 @@
 //! Running programs to their end, with a deadline, their output kept, and an error that shows the last lines.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,22 +15,56 @@ const TAIL_LINES: usize = 15;
 
 /// Runs a program with its output appended to `log`; a failure shows the end of what it wrote.
 pub fn run(command: &mut Command, log: &Path, limit: Duration) -> Result<()> {
+    run_lines(command, log, limit, |_| {})
+}
+
+/// The same; each line of output is also given to `line` as it comes.
+pub fn run_lines(
+    command: &mut Command,
+    log: &Path,
+    limit: Duration,
+    mut on_line: impl FnMut(&str),
+) -> Result<()> {
     if let Some(folder) = log.parent() {
         fs::create_dir_all(folder)?;
     }
     let mut file = OpenOptions::new().create(true).append(true).open(log)?;
     writeln!(file, "$ {}", line(command))?;
     let start = file.metadata()?.len();
-    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-    let status = wait(spawn(command)?, command, limit)?;
+    let (reader, writer) = std::io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let child = spawn(command)?;
+    // Only the program may hold the writing end now, or the reading end would never see its end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let group = child.id();
+    let (ended, watched) = channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let late = watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if late {
+            kill_group(group);
+        }
+        late
+    });
+    let mut reader = BufReader::new(reader);
+    let mut bytes = Vec::new();
+    while reader.read_until(b'\n', &mut bytes)? > 0 {
+        file.write_all(&bytes)?;
+        on_line(String::from_utf8_lossy(&bytes).trim_end());
+        bytes.clear();
+    }
+    let status = wait(child, command, limit)?;
+    drop(ended);
+    let late = watch.join().unwrap_or_default();
     if status.success() {
         return Ok(());
     }
     let text = fs::read(log).unwrap_or_default();
     let own = text.get(usize::try_from(start)?..).unwrap_or_default();
+    let how =
+        if late { format!("did not end within {} s", limit.as_secs()) } else { format!("failed ({status})") };
     bail!(
-        "`{}` failed ({status}); the end of {}:\n{}",
-        name(command),
+        "`{}` {how}; the end of {}:\n{}",
+        line(command),
         log.display(),
         tail(&String::from_utf8_lossy(own), TAIL_LINES)
     )
@@ -85,14 +120,19 @@ fn wait(mut child: Child, command: &Command, limit: Duration) -> Result<ExitStat
             return Ok(status);
         }
         if start.elapsed() >= limit {
-            if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            }
+            kill_group(child.id());
             child.wait()?;
             bail!("`{}` did not end within {} s", line(command), limit.as_secs());
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+fn kill_group(id: u32) {
+    if let Some(group) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw) {
+        // It may have ended just now: nothing to do then.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
 }
 
@@ -134,7 +174,10 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "for i in $(seq 40); do echo line $i; done; exit 3"]);
         let error = run(&mut command, &log, Duration::from_secs(10)).unwrap_err().to_string();
-        assert!(error.contains("exit status: 3") && error.contains("line 40") && error.contains("line 26"), "{error}");
+        assert!(
+            error.contains("exit status: 3") && error.contains("line 40") && error.contains("line 26"),
+            "{error}"
+        );
         assert!(!error.contains("line 25\n"), "{error}");
     }
 
@@ -146,6 +189,27 @@ mod tests {
         let error = output(&mut command, Duration::from_millis(200)).unwrap_err().to_string();
         assert!(error.contains("did not end within"), "{error}");
         assert!(start.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn lines_are_seen_as_they_come_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo two >&2"]);
+        let mut seen = Vec::new();
+        run_lines(&mut command, &log, Duration::from_secs(10), |line| seen.push(line.to_owned())).unwrap();
+        assert_eq!(seen, ["one", "two"]);
+        assert!(fs::read_to_string(&log).unwrap().ends_with("one\ntwo\n"));
+    }
+
+    #[test]
+    fn a_silent_program_with_a_log_is_ended_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & sleep 60"]);
+        let error = run(&mut command, &folder.path().join("log"), Duration::from_millis(200)).unwrap_err();
+        assert!(error.to_string().contains("did not end within"), "{error}");
     }
 
     #[test]

@@ -1,29 +1,21 @@
 //! Chores of the project, as programs: `cargo xtask demo`, `test`, `e2e`, `cluster`.
 
-use std::path::PathBuf;
+mod cargo;
+mod checks;
+mod cli;
+mod cluster;
+mod report;
 
-use clap::{Parser, Subcommand};
-use conure_e2e::cluster::{Instance, Local};
+use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Chores of the project")]
-struct Arguments {
-    #[command(subcommand)]
-    chore: Chore,
-}
+use clap::Parser;
 
-#[derive(Subcommand)]
-enum Chore {
-    /// The local Kubernetes alone.
-    Cluster {
-        up: String,
-        #[arg(long, default_value = "dev")]
-        instance: Instance,
-    },
-}
-
-fn main() -> anyhow::Result<()> {
-    let Chore::Cluster { up, instance } = Arguments::parse().chore;
-    let local = Local::hold(instance, &PathBuf::from("/root/.cache/conuredb/warm-bin"))?;
-    if up == "up" { local.up() } else { local.down() }
+fn main() -> ExitCode {
+    match cli::Arguments::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

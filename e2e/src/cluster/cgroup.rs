@@ -45,7 +45,8 @@ pub fn create(name: &str, parts: &[String]) -> Result<PathBuf> {
     }
     // Any hierarchy will do to find processes again; `pids` needs no settings before it takes some.
     let chosen = all.iter().find(|path| path.ends_with("pids")).or_else(|| all.first());
-    let group = chosen.context("no control group hierarchy is mounted at /sys/fs/cgroup")?.join(name).join(DAEMONS);
+    let group =
+        chosen.context("no control group hierarchy is mounted at /sys/fs/cgroup")?.join(name).join(DAEMONS);
     make(&group)?;
     Ok(group.join("cgroup.procs"))
 }

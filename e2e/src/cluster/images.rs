@@ -26,7 +26,9 @@ pub fn busybox(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
     fs::create_dir_all(work.join("root/tmp"))?;
     fs::copy(PROGRAM, bin.join("busybox")).context("copying /bin/busybox of the package busybox-static")?;
-    for applet in output(Command::new(PROGRAM).arg("--list"), LIMIT)?.lines().filter(|name| *name != "busybox") {
+    for applet in
+        output(Command::new(PROGRAM).arg("--list"), LIMIT)?.lines().filter(|name| *name != "busybox")
+    {
         symlink("busybox", bin.join(applet))?;
     }
     let layer = work.join("layer.tar");
@@ -40,7 +42,8 @@ pub fn busybox(folder: &Path) -> Result<PathBuf> {
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff}")]},
     });
     fs::write(work.join("config.json"), config.to_string())?;
-    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": [BUSYBOX], "Layers": ["layer.tar"]}]);
+    let manifest =
+        serde_json::json!([{"Config": "config.json", "RepoTags": [BUSYBOX], "Layers": ["layer.tar"]}]);
     fs::write(work.join("manifest.json"), manifest.to_string())?;
     let archive = folder.join("busybox.tar");
     tar(&work, &archive, &["manifest.json", "config.json", "layer.tar"])?;

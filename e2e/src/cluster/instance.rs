@@ -156,7 +156,11 @@ mod tests {
                 instance.api_service_ip().to_string(),
             ];
             for node in 1..=NODES {
-                own.extend([instance.node_netns(node), instance.node_ip(node).to_string(), instance.node_pods(node)]);
+                own.extend([
+                    instance.node_netns(node),
+                    instance.node_ip(node).to_string(),
+                    instance.node_pods(node),
+                ]);
             }
             own.extend((0..=NODES).map(|node| instance.link(node)));
             for name in own {
@@ -175,7 +179,10 @@ mod tests {
     #[test]
     fn an_unknown_instance_is_refused_by_name() {
         assert_eq!("test".parse::<Instance>().unwrap(), Instance::TEST);
-        assert_eq!("x".parse::<Instance>().unwrap_err().to_string(), "no instance \"x\": there are demo, test, dev");
+        assert_eq!(
+            "x".parse::<Instance>().unwrap_err().to_string(),
+            "no instance \"x\": there are demo, test, dev"
+        );
         assert!(node_number("node4").is_err() && node_number("node0").is_err());
         assert_eq!(node_number(&node_name(3)).unwrap(), 3);
     }

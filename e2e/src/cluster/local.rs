@@ -28,7 +28,10 @@ pub struct Local {
 impl Local {
     /// Takes hold of an instance, up or not; waits for another run that has it.
     pub fn hold(instance: Instance, tools: &Path) -> Result<Self> {
-        ensure!(rustix::process::geteuid().is_root(), "the local Kubernetes makes network namespaces: run this as root");
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "the local Kubernetes makes network namespaces: run this as root"
+        );
         let paths = Paths::of(instance)?;
         let lock = Lock::take(&paths.lock(), &format!("instance {instance}"), PATIENCE)?;
         Ok(Self { instance, paths, tools: tools.to_path_buf(), _lock: lock })
@@ -112,13 +115,20 @@ impl Local {
                     })
                 })
                 .collect();
-            workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("an import panicked"))?)
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().map_err(|_| anyhow!("an import panicked"))?)
         })
     }
 
     /// The instance.
     pub fn instance(&self) -> Instance {
         self.instance
+    }
+
+    /// Where the programs of Kubernetes are.
+    pub fn tools(&self) -> &Path {
+        &self.tools
     }
 
     /// Its files.

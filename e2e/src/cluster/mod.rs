@@ -15,9 +15,11 @@ pub mod kubectl;
 pub mod lock;
 pub mod network;
 pub mod node;
+pub mod packages;
 pub mod paths;
 pub mod pki;
 pub mod state;
+pub mod tools;
 pub mod volumes;
 
 mod local;

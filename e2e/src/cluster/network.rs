@@ -55,7 +55,7 @@ fn namespace(instance: Instance, node: u8) -> Result<()> {
     ip(&["-n", &netns, "addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
     ip(&["-n", &netns, "link", "set", "eth0", "up"])?;
     if node != 0 {
-        output(within(&netns).args(["sysctl", "-qw", "net.ipv4.ip_forward=1"]), LIMIT)?;
+        output(within(&netns).args(["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]), LIMIT)?;
     }
     routes(instance, node)
 }
@@ -94,7 +94,9 @@ pub fn remove(record: &Record) -> Result<()> {
     for bridge in &record.forward_rules {
         for rule in forward_rules(bridge) {
             // A run killed in the middle may have added one of the two rules only.
-            while output(Command::new("iptables").args(["-w", "10", "-D", "FORWARD"]).args(rule), LIMIT).is_ok() {}
+            while output(Command::new("iptables").args(["-w", "10", "-D", "FORWARD"]).args(rule), LIMIT)
+                .is_ok()
+            {}
         }
     }
     for netns in &record.netns {

@@ -19,8 +19,12 @@ use crate::wait::until;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Places that containerd, the CNI plugins and the kubelet have built in; each node gets its own.
-const FIXED_PLACES: [(&str, &str); 4] =
-    [("/run/containerd", "run"), ("/var/lib/cni", "cni-cache"), ("/var/lib/kubelet", "kubelet-fixed"), ("/var/log", "log")];
+const FIXED_PLACES: [(&str, &str); 4] = [
+    ("/run/containerd", "run"),
+    ("/var/lib/cni", "cni-cache"),
+    ("/var/lib/kubelet", "kubelet-fixed"),
+    ("/var/log", "log"),
+];
 
 /// The kinds of daemon on a node; together with the node's number they are the names in the record.
 pub fn daemon_name(kind: &str, node: u8) -> String {

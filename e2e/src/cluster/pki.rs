@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 
 use super::instance::{Instance, NODES, node_name};
@@ -21,20 +21,22 @@ pub fn create(instance: Instance, paths: &Paths) -> Result<()> {
     write(&paths.pki("sa.key"), &service_accounts.serialize_pem())?;
     write(&paths.pki("sa.pub"), &service_accounts.public_key_pem())?;
 
-    let issue = |component: &str, user: &str, group: Option<&str>, names: &[&str], ips: &[IpAddr]| -> Result<()> {
-        let mut params = params(user, group);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        for name in names {
-            params.subject_alt_names.push(SanType::DnsName((*name).try_into()?));
-        }
-        params.subject_alt_names.extend(ips.iter().map(|ip| SanType::IpAddress(*ip)));
-        let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &authority)?;
-        write(&paths.pki(&format!("{component}.key")), &key.serialize_pem())?;
-        write(&paths.pki(&format!("{component}.crt")), &certificate.pem())?;
-        write(&paths.kubeconfig_of(component), &kubeconfig(instance, paths, component))
-    };
+    let issue =
+        |component: &str, user: &str, group: Option<&str>, names: &[&str], ips: &[IpAddr]| -> Result<()> {
+            let mut params = params(user, group);
+            params.extended_key_usages =
+                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            for name in names {
+                params.subject_alt_names.push(SanType::DnsName((*name).try_into()?));
+            }
+            params.subject_alt_names.extend(ips.iter().map(|ip| SanType::IpAddress(*ip)));
+            let key = KeyPair::generate()?;
+            let certificate = params.signed_by(&key, &authority)?;
+            write(&paths.pki(&format!("{component}.key")), &key.serialize_pem())?;
+            write(&paths.pki(&format!("{component}.crt")), &certificate.pem())?;
+            write(&paths.kubeconfig_of(component), &kubeconfig(instance, paths, component))
+        };
     let service = ["kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
     let api = [instance.control_plane_ip().into(), instance.api_service_ip().into()];
     issue("apiserver", "kube-apiserver", None, &service, &api)?;

@@ -1,0 +1,55 @@
+//! What can be typed.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use conure_e2e::cluster::Instance;
+
+use crate::{checks, cluster};
+
+/// `cargo xtask …`
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Chores of the project")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Every check: formatting, lints, tests, documentation, charts, end-to-end tests on a local Kubernetes (as root).
+    Test {
+        /// Leave out what needs root or Kubernetes.
+        #[arg(long)]
+        fast: bool,
+    },
+    /// A local three-node Kubernetes alone (as root).
+    #[command(subcommand)]
+    Cluster(ClusterChore),
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterChore {
+    /// Start it afresh; what an earlier run left is removed first.
+    Up(Which),
+    /// Remove it and everything that it made on this machine.
+    Down(Which),
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// demo, test or dev: each has its own names and addresses, all may be up at once.
+    #[arg(long, default_value = "dev")]
+    instance: Instance,
+}
+
+impl Arguments {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        match self.chore {
+            Chore::Test { fast } => checks::run(fast),
+            Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),
+            Chore::Cluster(ClusterChore::Down(which)) => cluster::down(which.instance),
+        }
+    }
+}
