@@ -1,0 +1,195 @@
+//! Making a commit last: pages first, then the meta page that leads to them.
+//!
+//! A durable commit writes its pages and then the meta page into the slot that does not describe the last durable
+//! commit. Where the meta page can list all runs written since then, one sync makes all of it durable together: a meta page
+//! whose listed runs are not all there, with their checksums, is one whose sync did not happen. Where the list is too
+//! short, a sync of the pages comes before the meta page.
+//!
+//! **Invariant:** the slot and the pages of the last durable commit are not touched before the next one is durable.
+
+use std::io;
+use std::sync::Arc;
+
+use conure_io::File;
+
+use crate::Error;
+use crate::db::{Shared, Snapshot, Writer};
+use crate::hash::PageMap;
+use crate::meta::{Meta, TreeState, list_len_max};
+use crate::page::{self, PageId};
+use crate::pins::Freed;
+use crate::view::Source;
+
+/// Bytes written at once where pages lie side by side.
+const WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// The runs written since the last durable commit that the newest commit reaches, with their checksums.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    runs: PageMap<u32>,
+    /// There were more than a meta page can list.
+    too_many: bool,
+    /// Whether there was any commit at all since then.
+    pub(crate) any: bool,
+}
+
+impl Written {
+    pub(crate) fn add(&mut self, id: PageId, checksum: u32, max: usize) {
+        if self.too_many {
+            return;
+        }
+        self.runs.insert(id, checksum);
+        // Runs freed later leave the list: some more than fit are no reason to give up yet.
+        if self.runs.len() > 4 * max {
+            self.too_many = true;
+            self.runs = PageMap::default();
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: PageId) {
+        self.runs.remove(&id);
+    }
+
+    fn list(&self, max: usize) -> Option<Vec<(PageId, u32)>> {
+        if self.too_many || self.runs.len() > max {
+            return None;
+        }
+        let mut list: Vec<_> = self.runs.iter().map(|(id, checksum)| (*id, *checksum)).collect();
+        list.sort_unstable();
+        Some(list)
+    }
+}
+
+/// Writes finished runs, those side by side together. They become trusted.
+pub(crate) fn write_runs(
+    shared: &Shared,
+    writer: &mut Writer,
+    txn: u64,
+    mut runs: Vec<(PageId, Vec<u8>)>,
+) -> Result<(), Error> {
+    let page_size = writer.view.page_size();
+    let max = list_len_max(page_size);
+    runs.sort_unstable_by_key(|(id, _)| *id);
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut at = 0;
+    for (id, mut run) in runs {
+        let pages = crate::bytes::word(run.len() / page_size);
+        let checksum = page::finish(&mut run, shared.seed, id, pages, txn);
+        writer.written.add(id, checksum, max);
+        writer.view.trust(id, pages);
+        let offset = u64::from(id) * page_size as u64;
+        if buffer.len() >= WRITE_BYTES_MAX || at + buffer.len() as u64 != offset {
+            write(shared, &buffer, at)?;
+            buffer.clear();
+            at = offset;
+        }
+        if buffer.is_empty() {
+            buffer = run;
+        } else {
+            buffer.extend_from_slice(&run);
+        }
+    }
+    write(shared, &buffer, at)
+}
+
+fn write(shared: &Shared, bytes: &[u8], offset: u64) -> Result<(), Error> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    shared.or_poison("write to the database file", shared.file.write_all_at(bytes, offset))
+}
+
+/// Makes the file, and the view of it, long enough for all pages in use.
+pub(crate) fn grow(shared: &Shared, writer: &mut Writer) -> Result<(), Error> {
+    if writer.space.end() <= writer.view.pages() {
+        return Ok(());
+    }
+    let page_size = writer.view.page_size() as u64;
+    let needed = u64::from(writer.space.end()) * page_size;
+    let step = (writer.file_len / 8)
+        .clamp(shared.options.growth_bytes_min, shared.options.growth_bytes_min.max(1 << 30));
+    let len = needed.max(writer.file_len + step).next_multiple_of(page_size);
+    shared.or_poison("grow the database file", shared.file.set_len(len))?;
+    writer.view = Arc::new(writer.view.grown(shared.file.as_ref(), len)?);
+    writer.file_len = len;
+    Ok(())
+}
+
+/// Makes everything up to and including this commit durable. All tree pages are written already.
+pub(crate) fn make_durable(
+    shared: &Shared,
+    writer: &mut Writer,
+    txn: u64,
+    catalogue: TreeState,
+    freed: &mut Vec<Freed>,
+) -> Result<(), Error> {
+    let view = Arc::clone(&writer.view);
+    let space_pages = writer.space.relocate(&view)?;
+    grow(shared, writer)?;
+    for id in space_pages.freed {
+        let born = page::txn_of(writer.view.run(id)?);
+        writer.written.remove(id);
+        freed.push(Freed { id, pages: 1, born, freed: txn });
+    }
+    write_runs(shared, writer, txn, space_pages.pages)?;
+
+    let page_size = writer.view.page_size();
+    let list = writer.written.list(list_len_max(page_size));
+    if list.is_none() {
+        shared.sync_file()?;
+    }
+    let meta = Meta {
+        page_size,
+        file_id: shared.file_id,
+        txn,
+        catalogue,
+        end: writer.space.end(),
+        free_pages: writer.space.free_pages(),
+        directory: writer.space.directory().to_vec(),
+        list: list.unwrap_or_default(),
+    };
+    let slot = 1 - writer.slot;
+    write(shared, &meta.encode(slot), u64::from(slot) * meta.page_size as u64)?;
+    shared.sync_file()?;
+    writer.slot = slot;
+    writer.durable = meta;
+    writer.written = Written::default();
+    Ok(())
+}
+
+/// Writes the last durable commit down once more, now that it is known to be on disk, without a list of runs to
+/// doubt: damage to one of them can then no longer look like a sync that did not happen.
+///
+/// Opening does this too where a crash left a meta page that does not describe a whole commit.
+pub(crate) fn seal(file: &dyn File, writer: &mut Writer) -> io::Result<()> {
+    let mut meta = writer.durable.clone();
+    meta.txn += 1;
+    meta.list.clear();
+    let slot = 1 - writer.slot;
+    file.write_all_at(&meta.encode(slot), u64::from(slot) * meta.page_size as u64)?;
+    file.sync_data()?;
+    writer.slot = slot;
+    writer.durable = meta;
+    Ok(())
+}
+
+/// The commit as readers will see it.
+pub(crate) fn snapshot(writer: &Writer, txn: u64, catalogue: TreeState) -> Snapshot {
+    Snapshot {
+        txn,
+        catalogue,
+        view: Arc::clone(&writer.view),
+        end: writer.space.end(),
+        free_pages: writer.space.free_pages(),
+    }
+}
+
+impl Source for Snapshot {
+    fn run(&self, id: PageId) -> Result<&[u8], Error> {
+        self.view.run(id)
+    }
+
+    fn txn(&self) -> u64 {
+        self.txn
+    }
+}

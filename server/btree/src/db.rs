@@ -1,0 +1,301 @@
+//! The open database: what its readers and its writer share.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use conure_io::{Disk, File};
+
+use crate::commit::Written;
+use crate::meta::{Meta, TreeState};
+use crate::pins::Pins;
+use crate::space::Space;
+use crate::view::View;
+use crate::{CheckReport, Durability, Error, Options, ReadTxn, WriteTxn};
+
+/// An open database file. Clones are handles of the same one; when the last handle, transaction and snapshot is
+/// dropped, the file is closed and its lock let go.
+#[derive(Debug, Clone)]
+pub struct Db {
+    shared: Arc<Shared>,
+}
+
+/// Figures of an open database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Bytes in a page.
+    pub page_size_bytes: u32,
+    /// The file's length in bytes.
+    pub file_bytes: u64,
+    /// Pages of the file in use or free; the file may be longer, because it grows in steps.
+    pub pages: u64,
+    /// Pages that the newest commit does not reach. Some of them may still wait for readers.
+    pub free_pages: u64,
+    /// The newest commit.
+    pub commit: u64,
+    /// The newest durable commit: what a crash would bring back.
+    pub durable_commit: u64,
+    /// Snapshots that readers hold.
+    pub readers: usize,
+    /// The oldest commit that a reader holds. While it does, pages freed since then may have to wait.
+    pub oldest_reader_commit: Option<u64>,
+    /// Named trees.
+    pub trees: u64,
+    /// Syncs of the file since it was opened.
+    pub syncs: u64,
+}
+
+/// What the trees are at one commit.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) txn: u64,
+    pub(crate) catalogue: TreeState,
+    pub(crate) view: Arc<View>,
+    pub(crate) end: u32,
+    pub(crate) free_pages: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    pub(crate) current: Arc<Snapshot>,
+    /// Those that readers may still hold.
+    older: Vec<Arc<Snapshot>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) options: Options,
+    pub(crate) file_id: u64,
+    pub(crate) seed: u32,
+    poisoned: OnceLock<String>,
+    snapshots: Mutex<Snapshots>,
+    /// Away while a write transaction has it.
+    writer: Mutex<Option<Box<Writer>>>,
+    progress: Mutex<Progress>,
+}
+
+/// Figures that the writer leaves for [`Stats`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Progress {
+    pub(crate) file_bytes: u64,
+    pub(crate) durable_txn: u64,
+    pub(crate) syncs: u64,
+}
+
+/// What only the one writer may change.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) view: Arc<View>,
+    pub(crate) file_len: u64,
+    pub(crate) space: Space,
+    pub(crate) pins: Pins,
+    pub(crate) written: Written,
+    /// The last durable commit, and the slot that describes it.
+    pub(crate) durable: Meta,
+    pub(crate) slot: u8,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these locks; if something did, each value is whole between statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Db {
+    /// Opens the file `name`, or makes it when it is not there: durably, so that a crash leaves it whole or absent.
+    ///
+    /// Finds the newest durable commit, in a time that depends on the size of that commit alone, and syncs once
+    /// (what a killed process wrote may not be on the disk yet).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] when another handle has the file open; [`Error::NotADatabase`], [`Error::Version`],
+    /// [`Error::ByteOrder`] and [`Error::Corrupt`] when it cannot be read; [`Error::Io`].
+    pub fn open(disk: Arc<dyn Disk>, name: &str, options: Options) -> Result<Self, Error> {
+        crate::open::open(disk.as_ref(), name, options).map(|shared| Self { shared: Arc::new(shared) })
+    }
+
+    /// A snapshot of the newest commit. Takes a lock for a moment and none afterwards; it never waits for the writer,
+    /// and keeps the pages that it can reach from being used again for as long as it lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`].
+    pub fn begin_read(&self) -> Result<ReadTxn, Error> {
+        self.shared.check_poison()?;
+        let snapshot = Arc::clone(&lock(&self.shared.snapshots).current);
+        Ok(ReadTxn::new(Arc::clone(&self.shared), snapshot))
+    }
+
+    /// Begins the one write transaction. Dropping it without a commit undoes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WriterBusy`] while another one lives; [`Error::Poisoned`]; [`Error::Corrupt`] when the list of
+    /// free pages cannot be read.
+    pub fn begin_write(&self) -> Result<WriteTxn, Error> {
+        self.shared.check_poison()?;
+        let mut writer = lock(&self.shared.writer).take().ok_or(Error::WriterBusy)?;
+        let loaded = {
+            let view = Arc::clone(&writer.view);
+            // What is free must be known in full where it decides whether the file is full.
+            match self.shared.options.file_bytes_max {
+                Some(_) => writer.space.load_all(&view),
+                None => writer.space.load_directory(&view),
+            }
+        };
+        if let Err(error) = loaded {
+            self.shared.put_back(writer);
+            return Err(error);
+        }
+        self.shared.sweep(&mut writer);
+        Ok(WriteTxn::new(Arc::clone(&self.shared), writer))
+    }
+
+    /// Makes every commit so far durable, as an empty durable commit does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WriterBusy`] while a write transaction lives; [`Error::Io`], [`Error::Poisoned`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.begin_write()?.commit(Durability::Durable)
+    }
+
+    /// Looks at the whole file: every page is reached or free exactly once, checksums, order of keys, counts.
+    /// Readers go on; the writer is kept out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WriterBusy`] while a write transaction lives; [`Error::Io`], [`Error::Poisoned`]. What is wrong with the
+    /// file is not an error but in the report.
+    pub fn check(&self) -> Result<CheckReport, Error> {
+        self.shared.check_poison()?;
+        let mut writer = lock(&self.shared.writer).take().ok_or(Error::WriterBusy)?;
+        let snapshot = Arc::clone(&lock(&self.shared.snapshots).current);
+        let report = crate::check::check(&self.shared, &mut writer, &snapshot);
+        self.shared.put_back(writer);
+        report
+    }
+
+    /// Figures of now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let progress = *lock(&self.shared.progress);
+        let snapshots = lock(&self.shared.snapshots);
+        let current = &snapshots.current;
+        let held = |snapshot: &&Arc<Snapshot>| Arc::strong_count(snapshot) > 1;
+        let all = || snapshots.older.iter().chain([current]);
+        Stats {
+            page_size_bytes: crate::bytes::word(current.view.page_size()),
+            file_bytes: progress.file_bytes,
+            pages: u64::from(current.end),
+            free_pages: current.free_pages,
+            commit: current.txn,
+            durable_commit: progress.durable_txn,
+            readers: all().map(|snapshot| Arc::strong_count(snapshot) - 1).sum(),
+            oldest_reader_commit: all().find(held).map(|snapshot| snapshot.txn),
+            trees: current.catalogue.keys,
+            syncs: progress.syncs,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(file: Arc<dyn File>, options: Options, writer: Writer, syncs: u64) -> Self {
+        let meta = &writer.durable;
+        let snapshot = Arc::new(Snapshot {
+            txn: meta.txn,
+            catalogue: meta.catalogue,
+            view: Arc::clone(&writer.view),
+            end: meta.end,
+            free_pages: meta.free_pages,
+        });
+        Self {
+            file,
+            options,
+            file_id: meta.file_id,
+            seed: crate::page::seed(meta.file_id),
+            poisoned: OnceLock::new(),
+            snapshots: Mutex::new(Snapshots { current: snapshot, older: Vec::new() }),
+            progress: Mutex::new(Progress { file_bytes: writer.file_len, durable_txn: meta.txn, syncs }),
+            writer: Mutex::new(Some(Box::new(writer))),
+        }
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<(), Error> {
+        match self.poisoned.get() {
+            None => Ok(()),
+            Some(reason) => Err(Error::Poisoned { reason: reason.clone() }),
+        }
+    }
+
+    /// Runs something that changes the disk; its failure is the last thing that happens to this database.
+    pub(crate) fn or_poison<T>(&self, what: &'static str, result: std::io::Result<T>) -> Result<T, Error> {
+        result.map_err(|source| {
+            // Of several failures the first is kept.
+            let _ = self.poisoned.set(format!("cannot {what}: {source}"));
+            Error::Io { what, source }
+        })
+    }
+
+    /// Ends all use of this database.
+    pub(crate) fn poison(&self, error: &Error) {
+        let _ = self.poisoned.set(error.to_string());
+    }
+
+    pub(crate) fn sync_file(&self) -> Result<(), Error> {
+        lock(&self.progress).syncs += 1;
+        self.or_poison("sync the database file", self.file.sync_data())
+    }
+
+    pub(crate) fn put_back(&self, writer: Box<Writer>) {
+        {
+            let mut progress = lock(&self.progress);
+            progress.file_bytes = writer.file_len;
+            progress.durable_txn = writer.durable.txn;
+        }
+        *lock(&self.writer) = Some(writer);
+    }
+
+    pub(crate) fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&lock(&self.snapshots).current)
+    }
+
+    /// Makes a commit the one that new readers see.
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        let mut snapshots = lock(&self.snapshots);
+        let former = std::mem::replace(&mut snapshots.current, Arc::new(snapshot));
+        snapshots.older.push(former);
+    }
+
+    /// The commits whose pages must stay: those that readers hold and the last durable one. Ascending.
+    pub(crate) fn pinned(&self, durable_txn: u64) -> Vec<u64> {
+        let mut snapshots = lock(&self.snapshots);
+        // `get_mut` answers only where no reader is left, and then whatever readers did has happened before.
+        snapshots.older.retain_mut(|snapshot| Arc::get_mut(snapshot).is_none());
+        let mut pins: Vec<u64> = snapshots.older.iter().map(|snapshot| snapshot.txn).collect();
+        pins.push(snapshots.current.txn);
+        if let Err(at) = pins.binary_search(&durable_txn) {
+            pins.insert(at, durable_txn);
+        }
+        pins
+    }
+
+    /// Lets pages be used again that waited for snapshots which nobody holds any more.
+    pub(crate) fn sweep(&self, writer: &mut Writer) {
+        let pins = self.pinned(writer.durable.txn);
+        let space = &mut writer.space;
+        writer.pins.sweep(&pins, |run| space.ready(run.id, run.pages));
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The last commit is durable whether or not this works: what is sealed is that it was.
+        if self.poisoned.get().is_none()
+            && let Some(mut writer) = lock(&self.writer).take()
+            && !writer.durable.list.is_empty()
+        {
+            let _ = crate::commit::seal(self.file.as_ref(), &mut writer);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A leaf or branch as it stands on its pages, for reading.
+//!
+//! After the header come the slots, two bytes each, the offsets of the cells in key order; the cells fill the run
+//! from its end downwards. A leaf's cell is `key length u16, value length u16, key, value`, a branch's
+//! `key length u16, child u32, key`. The first key of a branch is empty: it stands for everything below the second.
+//!
+//! **Invariant:** no content of a page makes these functions panic; [`Node::validate`] has been through a page before
+//! its answers are trusted.
+
+use std::ops::Range;
+
+use crate::bytes::{get_u16, get_u32};
+use crate::page::{COUNT, EXTRA, FIRST_PAGE, GARBAGE, HEADER, Kind, LEVEL, PageId};
+
+/// Value length that says: the value stands on pages of its own.
+pub(crate) const OUTSIDE: u16 = u16::MAX;
+/// Bytes of a reference to such a value: its first page and its length.
+pub(crate) const REFERENCE: usize = 8;
+pub(crate) const LEAF_CELL: usize = 4;
+pub(crate) const BRANCH_CELL: usize = 6;
+/// Levels above the leaves that a tree may have; 2^32 pages need fewer.
+pub(crate) const LEVEL_MAX: u8 = 40;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeafValue<'a> {
+    Inline(&'a [u8]),
+    Outside { page: PageId, len: u32 },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Node<'a> {
+    data: &'a [u8],
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn new(data: &'a [u8]) -> Self {
+        Self { data }
+    }
+
+    pub(crate) fn level(&self) -> u8 {
+        self.data.get(LEVEL).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.level() == 0
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        usize::from(get_u16(self.data, COUNT))
+    }
+
+    pub(crate) fn cells_start(&self) -> usize {
+        get_u32(self.data, EXTRA) as usize
+    }
+
+    pub(crate) fn garbage(&self) -> usize {
+        get_u32(self.data, GARBAGE) as usize
+    }
+
+    /// Bytes in use by slots and cells.
+    pub(crate) fn used(&self) -> usize {
+        let cells = self.data.len().saturating_sub(self.cells_start()).saturating_sub(self.garbage());
+        cells + 2 * self.count()
+    }
+
+    fn offset(&self, i: usize) -> usize {
+        usize::from(get_u16(self.data, HEADER + 2 * i))
+    }
+
+    fn part(&self, at: usize, len: usize) -> &'a [u8] {
+        self.data.get(at..at + len).unwrap_or_default()
+    }
+
+    pub(crate) fn key(&self, i: usize) -> &'a [u8] {
+        let at = self.offset(i);
+        let len = usize::from(get_u16(self.data, at));
+        self.part(at + if self.is_leaf() { LEAF_CELL } else { BRANCH_CELL }, len)
+    }
+
+    pub(crate) fn child(&self, i: usize) -> PageId {
+        get_u32(self.data, self.offset(i) + 2)
+    }
+
+    /// Where in the page the child's number stands.
+    pub(crate) fn child_at(&self, i: usize) -> usize {
+        self.offset(i) + 2
+    }
+
+    pub(crate) fn value(&self, i: usize) -> LeafValue<'a> {
+        let at = self.offset(i);
+        let value_at = at + LEAF_CELL + usize::from(get_u16(self.data, at));
+        match get_u16(self.data, at + 2) {
+            OUTSIDE => LeafValue::Outside {
+                page: get_u32(self.data, value_at),
+                len: get_u32(self.data, value_at + 4),
+            },
+            len => LeafValue::Inline(self.part(value_at, usize::from(len))),
+        }
+    }
+
+    fn cell_range(&self, i: usize) -> Range<usize> {
+        let at = self.offset(i);
+        let key_len = usize::from(get_u16(self.data, at));
+        let len = if self.is_leaf() {
+            let value_len = match get_u16(self.data, at + 2) {
+                OUTSIDE => REFERENCE,
+                len => usize::from(len),
+            };
+            LEAF_CELL + key_len + value_len
+        } else {
+            BRANCH_CELL + key_len
+        };
+        at..at + len
+    }
+
+    pub(crate) fn cell(&self, i: usize) -> &'a [u8] {
+        self.data.get(self.cell_range(i)).unwrap_or_default()
+    }
+
+    /// The first slot from `from` on whose key is not below `key`.
+    fn lower_bound(&self, key: &[u8], from: usize) -> usize {
+        let (mut low, mut high) = (from, self.count());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.key(middle) < key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// In a leaf: the slot that holds `key`, or where it would go.
+    pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        let slot = self.lower_bound(key, 0);
+        if slot < self.count() && self.key(slot) == key { Ok(slot) } else { Err(slot) }
+    }
+
+    /// In a branch: the slot of the child that `key` belongs to.
+    pub(crate) fn child_slot(&self, key: &[u8]) -> usize {
+        let slot = self.lower_bound(key, 1);
+        if slot < self.count() && self.key(slot) == key { slot } else { slot.saturating_sub(1) }
+    }
+
+    /// Whether every slot and cell lies where it may. The order of keys is not looked at.
+    pub(crate) fn validate(data: &'a [u8]) -> Result<(), &'static str> {
+        let node = Self::new(data);
+        let kind = Kind::of(data);
+        if kind != Some(if node.is_leaf() { Kind::Leaf } else { Kind::Branch }) {
+            return Err("its kind does not fit its level");
+        }
+        if node.level() > LEVEL_MAX {
+            return Err("its level is impossible");
+        }
+        let slots_end = HEADER + 2 * node.count();
+        let start = node.cells_start();
+        if node.count() == 0 || slots_end > start || start > data.len() || node.garbage() > data.len() - start
+        {
+            return Err("its slots and cells overlap");
+        }
+        for i in 0..node.count() {
+            let range = node.cell_range(i);
+            if range.start < start || range.end > data.len() {
+                return Err("a cell lies outside of the page");
+            }
+            if node.is_leaf() {
+                if node.key(i).is_empty() || node.key(i).len() > crate::MAX_KEY_BYTES {
+                    return Err("a key has an impossible length");
+                }
+                if let LeafValue::Outside { page, len } = node.value(i)
+                    && (page < FIRST_PAGE || len as usize > crate::MAX_VALUE_BYTES)
+                {
+                    return Err("a reference to a value is impossible");
+                }
+            } else if node.child(i) < FIRST_PAGE || (i == 0) != node.key(i).is_empty() {
+                return Err("a child entry is impossible");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! The read transaction: one snapshot.
+
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use crate::Error;
+use crate::cursor::{self, Range};
+use crate::db::{Shared, Snapshot};
+use crate::meta::TreeState;
+use crate::view::Source;
+
+/// A value, borrowed from its snapshot's map.
+pub type ValueRef<'a> = &'a [u8];
+
+/// A snapshot: all trees as they were when it began, whatever is committed meanwhile. It may move between threads and
+/// be used by many at once; clones share it. While it lives, the pages that it reaches are not used again.
+#[derive(Debug, Clone)]
+pub struct ReadTxn {
+    snapshot: Arc<Snapshot>,
+    /// Keeps the file open.
+    _shared: Arc<Shared>,
+}
+
+impl ReadTxn {
+    pub(crate) fn new(shared: Arc<Shared>, snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot, _shared: shared }
+    }
+
+    /// The commit that the snapshot shows.
+    #[must_use]
+    pub fn commit_number(&self) -> u64 {
+        self.snapshot.txn
+    }
+
+    /// The tree of that name, if there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn tree(&self, name: &str) -> Result<Option<Tree<'_>>, Error> {
+        let found = cursor::get(&*self.snapshot, self.snapshot.catalogue, name.as_bytes())?;
+        let state = found.map(TreeState::decode).transpose()?;
+        Ok(state.map(|state| Tree { snapshot: &self.snapshot, state }))
+    }
+
+    /// The names of all trees.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn tree_names(&self) -> Result<Vec<String>, Error> {
+        let entries = Range::new(&*self.snapshot, self.snapshot.catalogue, &(..));
+        entries.map(|entry| entry.map(|(name, _)| String::from_utf8_lossy(name).into_owned())).collect()
+    }
+}
+
+/// A named tree of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Tree<'a> {
+    snapshot: &'a Snapshot,
+    state: TreeState,
+}
+
+impl<'a> Tree<'a> {
+    /// How many keys the tree holds.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.state.keys
+    }
+
+    /// Whether the tree holds no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of `key`, not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] when a page on the way is not what was written.
+    pub fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'a>>, Error> {
+        cursor::get(self.snapshot, self.state, key)
+    }
+
+    /// The entries whose keys lie within `bounds`, in ascending order; from both ends. To go on from a key, begin a range
+    /// with `(Bound::Excluded(key), Bound::Unbounded)`.
+    pub fn range<'k>(&self, bounds: impl RangeBounds<&'k [u8]>) -> Range<'a> {
+        Range::new(self.snapshot, self.state, &bounds)
+    }
+}
+
+/// A snapshot must be able to outlive the call that made it, on any thread.
+const fn _assert_owned<T: Send + Sync + 'static>() {}
+const _: () = _assert_owned::<ReadTxn>();
+
+impl Snapshot {
+    /// Whether the page may be reached at this commit at all.
+    pub(crate) fn covers(&self, id: u32, pages: u32) -> bool {
+        id >= crate::page::FIRST_PAGE && u64::from(id) + u64::from(pages) <= u64::from(self.end)
+    }
+}
+
+/// Reads the page anew, whatever is known of it.
+pub(crate) struct Anew<'a>(pub(crate) &'a Snapshot);
+
+impl Source for Anew<'_> {
+    fn run(&self, id: u32) -> Result<&[u8], Error> {
+        self.0.view.run_anew(id)
+    }
+
+    fn txn(&self) -> u64 {
+        self.0.txn
+    }
+}

@@ -1,0 +1,400 @@
+//! Which pages are free, as bitmaps in memory; on disk a zone's page holds the bits of its part of the file.
+//!
+//! Two bits for each page: `free` is what the disk shall say (no tree of the newest commit reaches it), `ready` is
+//! whether it may be used now (nor does any reader or the last durable commit).
+//!
+//! **Invariant:** `ready` is a part of `free`.
+
+use crate::Error;
+use crate::bytes::{get_u32, get_u64, put_u32, put_u64, word};
+use crate::page::{self, FIRST_PAGE, HEADER, Kind, PageId};
+use crate::view::View;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Zone {
+    /// Its page on disk; zero when none of its pages is free there.
+    page: PageId,
+    /// Whether the bits on disk are known. Those of a zone without a page are.
+    loaded: bool,
+    /// Whether the bits on disk are no longer right.
+    dirty: bool,
+}
+
+/// The free pages of the file.
+#[derive(Debug)]
+pub(crate) struct Space {
+    page_size: usize,
+    ready: Vec<u64>,
+    free: Vec<u64>,
+    zones: Vec<Zone>,
+    directory: Vec<PageId>,
+    directory_loaded: bool,
+    end: u32,
+    free_pages: u64,
+    /// Bits in `ready`.
+    ready_pages: u64,
+    /// No word of `ready` below this one has a bit.
+    first: usize,
+    /// `(pages, word)`: no run of that many ready pages begins below that word.
+    no_run: (u32, usize),
+}
+
+/// What a durable commit has to write of the free pages.
+#[derive(Debug, Default)]
+pub(crate) struct SpacePages {
+    pub(crate) pages: Vec<(PageId, Vec<u8>)>,
+    /// Pages that held the former bits.
+    pub(crate) freed: Vec<PageId>,
+}
+
+impl Space {
+    pub(crate) fn new(page_size: usize, directory: Vec<PageId>, end: u32, free_pages: u64) -> Self {
+        let mut space = Self {
+            page_size,
+            ready: Vec::new(),
+            free: Vec::new(),
+            zones: Vec::new(),
+            directory,
+            directory_loaded: false,
+            end,
+            free_pages,
+            ready_pages: 0,
+            first: 0,
+            no_run: (u32::MAX, 0),
+        };
+        space.cover_end();
+        space
+    }
+
+    pub(crate) fn end(&self) -> u32 {
+        self.end
+    }
+
+    pub(crate) fn free_pages(&self) -> u64 {
+        self.free_pages
+    }
+
+    /// Pages that may be used now, of the zones whose bits are loaded.
+    pub(crate) fn ready_pages(&self) -> u64 {
+        self.ready_pages
+    }
+
+    pub(crate) fn directory(&self) -> &[PageId] {
+        &self.directory
+    }
+
+    fn zone_pages(&self) -> usize {
+        (self.page_size - HEADER) * 8
+    }
+
+    fn zones_in_directory(&self) -> usize {
+        (self.page_size - HEADER) / 4
+    }
+
+    /// How many pages the format can count.
+    fn pages_max(&self) -> u64 {
+        let zones = (self.zones_in_directory() * self.directory.len()) as u64;
+        (zones * self.zone_pages() as u64).min(u64::from(u32::MAX))
+    }
+
+    fn cover_end(&mut self) {
+        let zones = (self.end as usize).div_ceil(self.zone_pages());
+        if zones > self.zones.len() {
+            // A zone that begins after the last durable commit has no page.
+            let loaded = self.directory_loaded;
+            self.zones.resize(zones, Zone { page: 0, loaded, dirty: false });
+        }
+        let words = (self.end as usize).div_ceil(64);
+        if words > self.ready.len() {
+            self.ready.resize(words, 0);
+            self.free.resize(words, 0);
+        }
+    }
+
+    /// Reads where the zones' pages are; done before the first change.
+    pub(crate) fn load_directory(&mut self, view: &View) -> Result<(), Error> {
+        if self.directory_loaded {
+            return Ok(());
+        }
+        for (i, chunk) in self.zones.chunks_mut((self.page_size - HEADER) / 4).enumerate() {
+            let page = self.directory.get(i).copied().unwrap_or(0);
+            if page == 0 {
+                chunk.fill(Zone { page: 0, loaded: true, dirty: false });
+                continue;
+            }
+            let run = view.run(page)?;
+            if Kind::of(run) != Some(Kind::Directory) {
+                return Err(Error::corrupt(page, "it is not the directory of free pages"));
+            }
+            for (j, zone) in chunk.iter_mut().enumerate() {
+                let page = get_u32(run, HEADER + 4 * j);
+                *zone = Zone { page, loaded: page == 0, dirty: false };
+            }
+        }
+        self.directory_loaded = true;
+        Ok(())
+    }
+
+    fn load_zone(&mut self, zone: usize, view: &View) -> Result<(), Error> {
+        let Zone { page, loaded: false, .. } = self.zones[zone] else { return Ok(()) };
+        let run = view.run(page)?;
+        if Kind::of(run) != Some(Kind::Zone) || get_u32(run, page::EXTRA) as usize != zone {
+            return Err(Error::corrupt(page, format!("it is not the page of free pages of zone {zone}")));
+        }
+        let first = zone * self.zone_pages() / 64;
+        for i in 0..self.zone_pages() / 64 {
+            let bits = get_u64(run, HEADER + 8 * i);
+            if bits == 0 {
+                continue;
+            }
+            let beyond = (first + i) * 64 + 64 - bits.leading_zeros() as usize > self.end as usize;
+            if beyond || (first + i == 0 && bits & 0b11 != 0) {
+                return Err(Error::corrupt(page, "it calls pages free that are not of the kind"));
+            }
+            self.set_ready(first + i, bits);
+            self.free[first + i] |= bits;
+        }
+        self.zones[zone].loaded = true;
+        self.first = self.first.min(first);
+        self.no_run = (u32::MAX, 0);
+        Ok(())
+    }
+
+    /// Reads the bits of all zones.
+    pub(crate) fn load_all(&mut self, view: &View) -> Result<(), Error> {
+        self.load_directory(view)?;
+        (0..self.zones.len()).try_for_each(|zone| self.load_zone(zone, view))
+    }
+
+    /// Takes a run of pages, from the free ones if there are enough side by side, else from the file's end.
+    pub(crate) fn alloc(&mut self, pages: u32, view: &View) -> Result<PageId, Error> {
+        let found = if pages == 1 { self.find_one(view)? } else { self.find_run(pages, view)? };
+        if let Some(id) = found {
+            self.change(id, pages, |space, word, bits| {
+                space.ready[word] &= !bits;
+                space.free[word] &= !bits;
+            });
+            self.free_pages -= u64::from(pages);
+            self.ready_pages -= u64::from(pages);
+            self.mark_dirty(id, pages);
+            return Ok(id);
+        }
+        let id = self.end;
+        let end = u64::from(id) + u64::from(pages);
+        if end > self.pages_max() {
+            return Err(Error::Full { limit_bytes: self.pages_max() * self.page_size as u64 });
+        }
+        self.end = word(crate::bytes::index(end));
+        self.cover_end();
+        Ok(id)
+    }
+
+    fn find_one(&mut self, view: &View) -> Result<Option<PageId>, Error> {
+        let zone_words = self.zone_pages() / 64;
+        while self.first < self.ready.len() {
+            if self.first.is_multiple_of(zone_words) || self.ready[self.first] == 0 {
+                self.load_zone(self.first / zone_words, view)?;
+            }
+            let bits = self.ready[self.first];
+            if bits != 0 {
+                return Ok(Some(word(self.first * 64) + bits.trailing_zeros()));
+            }
+            self.first += 1;
+        }
+        Ok(None)
+    }
+
+    fn find_run(&mut self, pages: u32, view: &View) -> Result<Option<PageId>, Error> {
+        (0..self.zones.len()).try_for_each(|zone| self.load_zone(zone, view))?;
+        let mut at = if pages >= self.no_run.0 { self.no_run.1 } else { 0 }.max(self.first);
+        let mut len = 0;
+        while at < self.ready.len() {
+            match self.ready[at] {
+                0 => len = 0,
+                u64::MAX => len += 64,
+                bits => {
+                    for bit in 0..64 {
+                        len = if bits >> bit & 1 == 1 { len + 1 } else { 0 };
+                        if len == pages {
+                            return Ok(Some(word(at * 64) + bit + 1 - pages));
+                        }
+                    }
+                }
+            }
+            if len >= pages {
+                // The run may reach further than needed: its first pages are taken.
+                return Ok(Some(word((at + 1) * 64) - len));
+            }
+            at += 1;
+        }
+        if pages <= self.no_run.0 {
+            // A run may yet begin in the last word and go on where the file grows.
+            self.no_run = (pages, self.ready.len().saturating_sub(pages as usize / 64 + 2));
+        }
+        Ok(None)
+    }
+
+    /// Calls `f` with each word that holds bits of the run, and those bits.
+    fn change(&mut self, id: PageId, pages: u32, f: impl Fn(&mut Self, usize, u64)) {
+        let (mut at, end) = (id as usize, id as usize + pages as usize);
+        while at < end {
+            let upto = end.min((at / 64 + 1) * 64);
+            let bits = (u64::MAX >> (64 - (upto - at))) << (at % 64);
+            f(self, at / 64, bits);
+            at = upto;
+        }
+    }
+
+    fn set_ready(&mut self, word: usize, bits: u64) {
+        self.ready_pages += u64::from((bits & !self.ready[word]).count_ones());
+        self.ready[word] |= bits;
+    }
+
+    fn mark_dirty(&mut self, id: PageId, pages: u32) {
+        let zone_pages = self.zone_pages();
+        let last = (id as usize + pages as usize - 1) / zone_pages;
+        for zone in id as usize / zone_pages..=last {
+            self.zones[zone].dirty = true;
+        }
+    }
+
+    /// The newest commit no longer reaches the run; it is not ready yet.
+    pub(crate) fn free(&mut self, id: PageId, pages: u32) {
+        self.change(id, pages, |space, word, bits| space.free[word] |= bits);
+        self.free_pages += u64::from(pages);
+        self.mark_dirty(id, pages);
+    }
+
+    /// Nothing reaches the freed run any more.
+    pub(crate) fn ready(&mut self, id: PageId, pages: u32) {
+        self.change(id, pages, Self::set_ready);
+        self.first = self.first.min(id as usize / 64);
+        self.no_run = (u32::MAX, 0);
+    }
+
+    /// Takes back [`Space::free`].
+    pub(crate) fn unfree(&mut self, id: PageId, pages: u32) {
+        self.change(id, pages, |space, word, bits| space.free[word] &= !bits);
+        self.free_pages -= u64::from(pages);
+    }
+
+    /// Whether the page counts as free; zones must be loaded.
+    pub(crate) fn is_free(&self, id: PageId) -> bool {
+        self.free.get(id as usize / 64).is_some_and(|bits| bits >> (id % 64) & 1 == 1)
+    }
+
+    /// Makes the file end at `end` again: the pages from there on were taken by a transaction that is given up.
+    pub(crate) fn cut(&mut self, end: u32) {
+        for page in end..self.end {
+            let bit = 1 << (page % 64);
+            let word = page as usize / 64;
+            if self.free[word] & bit != 0 {
+                self.free_pages -= 1;
+            }
+            if self.ready[word] & bit != 0 {
+                self.ready_pages -= 1;
+            }
+            self.free[word] &= !bit;
+            self.ready[word] &= !bit;
+        }
+        self.end = end;
+    }
+
+    /// The pages that hold the free list on disk: directory and zones.
+    pub(crate) fn own_pages(&self) -> impl Iterator<Item = PageId> {
+        let zones = self.zones.iter().map(|zone| zone.page);
+        self.directory.iter().copied().chain(zones).filter(|page| *page != 0)
+    }
+
+    fn zone_words(&self, zone: usize) -> &[u64] {
+        let words = self.zone_pages() / 64;
+        let start = (zone * words).min(self.free.len());
+        &self.free[start..(start + words).min(self.free.len())]
+    }
+
+    fn directory_zones(&self, slot: usize) -> &[Zone] {
+        let len = self.zones_in_directory();
+        let start = (slot * len).min(self.zones.len());
+        &self.zones[start..(start + len).min(self.zones.len())]
+    }
+
+    /// Gives every changed zone and directory page a new place and returns what is to be written there.
+    ///
+    /// Giving a page its place changes the bits of the zone that it comes from, so this goes on until nothing new is
+    /// changed: each zone moves once at most.
+    pub(crate) fn relocate(&mut self, view: &View) -> Result<SpacePages, Error> {
+        let mut out = SpacePages::default();
+        let mut moved_zones = vec![false; self.zones.len()];
+        let mut moved_directory = vec![false; self.directory.len()];
+        loop {
+            let mut settled = true;
+            for zone in 0..self.zones.len() {
+                if !self.zones[zone].dirty {
+                    continue;
+                }
+                self.load_zone(zone, view)?;
+                if moved_zones.len() <= zone {
+                    moved_zones.resize(zone + 1, false);
+                }
+                if !moved_zones[zone] {
+                    moved_zones[zone] = true;
+                    settled = false;
+                    let old = std::mem::take(&mut self.zones[zone].page);
+                    self.give_up(old, &mut out);
+                }
+                if self.zones[zone].page == 0 && self.zone_words(zone).iter().any(|bits| *bits != 0) {
+                    self.zones[zone].page = self.alloc(1, view)?;
+                    settled = false;
+                }
+                let slot = zone / self.zones_in_directory();
+                if !moved_directory[slot] {
+                    moved_directory[slot] = true;
+                    settled = false;
+                    let old = std::mem::take(&mut self.directory[slot]);
+                    self.give_up(old, &mut out);
+                }
+                if self.directory[slot] == 0 && self.directory_zones(slot).iter().any(|zone| zone.page != 0) {
+                    self.directory[slot] = self.alloc(1, view)?;
+                    settled = false;
+                }
+            }
+            if settled {
+                break;
+            }
+        }
+        self.encode(&moved_directory, &mut out);
+        Ok(out)
+    }
+
+    fn give_up(&mut self, page: PageId, out: &mut SpacePages) {
+        if page >= FIRST_PAGE {
+            self.free(page, 1);
+            out.freed.push(page);
+        }
+    }
+
+    fn encode(&mut self, moved_directory: &[bool], out: &mut SpacePages) {
+        for zone in 0..self.zones.len() {
+            if !std::mem::take(&mut self.zones[zone].dirty) || self.zones[zone].page == 0 {
+                continue;
+            }
+            let mut run = vec![0; self.page_size];
+            page::init(&mut run, Kind::Zone, 0, 0, word(zone));
+            for (i, bits) in self.zone_words(zone).iter().enumerate() {
+                put_u64(&mut run, HEADER + 8 * i, *bits);
+            }
+            out.pages.push((self.zones[zone].page, run));
+        }
+        for (slot, _) in moved_directory.iter().enumerate().filter(|(_, moved)| **moved) {
+            if self.directory[slot] == 0 {
+                continue;
+            }
+            let mut run = vec![0; self.page_size];
+            page::init(&mut run, Kind::Directory, 0, 0, word(slot));
+            for (i, zone) in self.directory_zones(slot).iter().enumerate() {
+                put_u32(&mut run, HEADER + 4 * i, zone.page);
+            }
+            out.pages.push((self.directory[slot], run));
+        }
+    }
+}
