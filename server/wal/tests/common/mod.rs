@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests, of which each test file uses a part")]
 
+pub(crate) mod model;
+
 use std::sync::Arc;
 use std::sync::mpsc;
 
