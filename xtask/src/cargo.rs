@@ -27,6 +27,11 @@ pub(crate) fn target() -> PathBuf {
     root().join(folder)
 }
 
+/// Where cargo puts the programs that it builds.
+pub(crate) fn binaries() -> PathBuf {
+    target().join("debug")
+}
+
 /// The log of one check.
 pub(crate) fn log(name: &str) -> PathBuf {
     target().join("xtask").join(format!("{name}.log"))

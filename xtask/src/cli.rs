@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
-use crate::{checks, cluster};
+use crate::{checks, cluster, demo, images};
 
 /// `cargo xtask …`
 #[derive(Debug, Parser)]
@@ -23,6 +23,19 @@ enum Chore {
         /// Leave out what needs root or Kubernetes.
         #[arg(long)]
         fast: bool,
+    },
+    /// The whole way on this machine (as root): a three-node Kubernetes, the operator, a cluster written to, scaled and
+    /// read back; it stays up.
+    Demo {
+        /// Remove all of it.
+        #[arg(long)]
+        down: bool,
+    },
+    /// The two images for a local Kubernetes, from the binaries of the last `cargo build` (as root).
+    Images {
+        /// The folder with conure-db, repl and conure-operator.
+        #[arg(long)]
+        binaries: Option<std::path::PathBuf>,
     },
     /// A local three-node Kubernetes alone (as root).
     #[command(subcommand)]
@@ -48,6 +61,9 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self.chore {
             Chore::Test { fast } => checks::run(fast),
+            Chore::Demo { down: false } => demo::up(),
+            Chore::Demo { down: true } => demo::down(),
+            Chore::Images { binaries } => images::run(binaries),
             Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),
             Chore::Cluster(ClusterChore::Down(which)) => cluster::down(which.instance),
         }

@@ -4,6 +4,8 @@ mod cargo;
 mod checks;
 mod cli;
 mod cluster;
+mod demo;
+mod images;
 mod report;
 
 use std::process::ExitCode;

@@ -65,7 +65,7 @@ impl Local {
         for number in 1..=NODES {
             node::start_containerd(instance, number, &mut launcher)?;
         }
-        let archive = images::busybox(paths.root())?;
+        let archive = images::busybox::archive(paths.root())?;
         self.import(&[archive])?;
         at("control plane");
         let kubectl = self.kubectl();

@@ -146,7 +146,7 @@ state = "{home}/containerd-state"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
 "#,
-        sandbox = super::images::BUSYBOX,
+        sandbox = super::images::busybox::NAME,
     )
 }
 

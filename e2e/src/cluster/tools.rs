@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::images::hex;
+use super::images::digest::hex;
 use super::lock::Lock;
 use super::paths;
 use crate::process::{output, run_lines};

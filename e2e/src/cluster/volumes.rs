@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::daemon::{Launcher, Place};
-use super::images::BUSYBOX;
+use super::images::busybox::NAME as BUSYBOX;
 use super::instance::Instance;
 use super::kubectl::Kubectl;
 

@@ -1,26 +1,25 @@
-//! Image archives: a small one that every node needs (it is both the pods' pause container and the shell of volume
-//! helpers), made of Debian's static busybox.
+//! The small image that every node needs (it is both the pods' pause container and the shell of volume helpers), made
+//! of Debian's static busybox.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
+use super::digest::sha256;
 use crate::process::output;
 
 /// The image's name.
-pub const BUSYBOX: &str = "localhost/conuredb/busybox:local";
+pub const NAME: &str = "localhost/conuredb/busybox:local";
 
 const PROGRAM: &str = "/bin/busybox";
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Writes the archive of the small image below `folder` and answers its path.
-pub fn busybox(folder: &Path) -> Result<PathBuf> {
+pub fn archive(folder: &Path) -> Result<PathBuf> {
     let work = folder.join("busybox-image");
     let bin = work.join("root/bin");
     fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
@@ -43,7 +42,7 @@ pub fn busybox(folder: &Path) -> Result<PathBuf> {
     });
     fs::write(work.join("config.json"), config.to_string())?;
     let manifest =
-        serde_json::json!([{"Config": "config.json", "RepoTags": [BUSYBOX], "Layers": ["layer.tar"]}]);
+        serde_json::json!([{"Config": "config.json", "RepoTags": [NAME], "Layers": ["layer.tar"]}]);
     fs::write(work.join("manifest.json"), manifest.to_string())?;
     let archive = folder.join("busybox.tar");
     tar(&work, &archive, &["manifest.json", "config.json", "layer.tar"])?;
@@ -65,22 +64,4 @@ fn architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-pub fn sha256(path: &Path) -> Result<String> {
-    let mut file = File::open(path).with_context(|| path.display().to_string())?;
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-        digest.update(bytes);
-    }
-    Ok(hex(&digest.finalize()))
-}
-
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
