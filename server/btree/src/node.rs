@@ -159,8 +159,10 @@ impl<'a> Node<'a> {
         {
             return Err("its slots and cells overlap");
         }
+        let mut cells = 0;
         for i in 0..node.count() {
             let range = node.cell_range(i);
+            cells += range.len();
             if range.start < start || range.end > data.len() {
                 return Err("a cell lies outside of the page");
             }
@@ -176,6 +178,10 @@ impl<'a> Node<'a> {
             } else if node.child(i) < FIRST_PAGE || (i == 0) != node.key(i).is_empty() {
                 return Err("a child entry is impossible");
             }
+        }
+        // So that the cells always fit when the node is built anew.
+        if cells + node.garbage() != data.len() - start {
+            return Err("its cells do not fill it");
         }
         Ok(())
     }

@@ -108,6 +108,14 @@ impl SimDisk {
         Self::with_files(files, names)
     }
 
+    /// Lets go of all locks, as when the process that holds them is killed. What it wrote is not lost by that, nor
+    /// synced; its open files must not be used any more.
+    pub fn kill_process(&self) {
+        for inode in &mut self.state().inodes {
+            inode.locked = false;
+        }
+    }
+
     /// Lets `n` further writes succeed and the one after them fail, half written.
     pub fn fail_write_after(&self, n: u64) {
         self.state().faults.write_in = Some(n);
