@@ -2,11 +2,16 @@
 //!
 //! Whoever speaks about a ConureCluster (operator, end-to-end tests, `crdgen`) enters here.
 //!
-//! **Invariant:** nothing here holds a client or does I/O, and every default and rule that a user meets is in the
+//! **Invariant:** nothing here holds a client or does I/O (save `charts`, for generator and tests), and every default and rule that a user meets is in the
 //! schema: what the API server lets through, the operator can act on.
 
+#[cfg(feature = "charts")]
+pub mod charts;
 pub mod defaults;
+pub mod generated;
 pub mod names;
+pub mod rules;
+pub mod schema;
 pub mod spec;
 pub mod status;
 

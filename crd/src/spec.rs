@@ -1,6 +1,10 @@
 //! What a user asks for.
 
-#![expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function, its visibility included")]
+#![expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct inside a function, its visibility included"
+)]
+#![allow(clippy::duplicated_attributes, reason = "each column has a type and may have a priority")]
 
 use std::collections::BTreeMap;
 
@@ -17,7 +21,7 @@ use crate::defaults;
 use crate::status::ConureClusterStatus;
 
 /// A replicated key-value store: its members, their volumes and their image.
-#[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "conuredb.dev",
     version = "v1alpha1",
@@ -27,6 +31,9 @@ use crate::status::ConureClusterStatus;
     namespaced,
     status = "ConureClusterStatus",
     derive = "PartialEq",
+    validation = crate::rules::name_length(),
+    validation = crate::rules::name_is_dns_label(),
+    validation = crate::rules::name_suffix_is_free(),
     doc = "A ConureDB cluster: a replicated key-value store.",
     scale(
         spec_replicas_path = ".spec.voters.replicas",
@@ -117,6 +124,8 @@ pub struct ConureClusterSpec {
 
     /// The security context of every pod.
     #[serde(default = "crate::defaults::security")]
+    #[schemars(schema_with = "crate::schema::security")]
+    #[x_kube(validation = crate::rules::user_is_not_root_if_asked())]
     pub security: PodSecurityContext,
 
     /// The PodDisruptionBudget over all members.
@@ -129,14 +138,17 @@ pub struct ConureClusterSpec {
 
     /// Taints that members tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::tolerations")]
     pub tolerations: Vec<Toleration>,
 
     /// Scheduling rules of every pod; unset prefers one member a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::affinity")]
     pub affinity: Option<Affinity>,
 
     /// How members spread over zones or other topologies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::topology_spread_constraints")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
 
     /// Secrets of this namespace with which the image is pulled.
@@ -158,14 +170,20 @@ pub struct ConureClusterSpec {
 pub struct Image {
     /// The image's name without tag or digest.
     #[serde(default = "crate::defaults::image_repository")]
+    #[schemars(length(max = 255))]
+    #[x_kube(validation = crate::rules::repository_is_bare())]
     pub repository: String,
 
     /// The tag; unset, with no digest either, takes the operator's default when the cluster is created and stays there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    #[x_kube(validation = crate::rules::tag_is_one())]
     pub tag: Option<String>,
 
     /// The digest, which wins over the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    #[x_kube(validation = crate::rules::digest_is_one())]
     pub digest: Option<String>,
 
     /// When nodes pull the image.
@@ -191,6 +209,7 @@ pub enum PullPolicy {
 pub struct Voters {
     /// How many data members there are in all, the bootstrap member included.
     #[serde(default = "crate::defaults::voters")]
+    #[x_kube(validation = crate::rules::replicas_in_range())]
     pub replicas: i32,
 
     /// The volume of each data member.
@@ -199,19 +218,27 @@ pub struct Voters {
 
     /// CPU and memory of each data member.
     #[serde(default)]
+    #[schemars(schema_with = "crate::schema::resources")]
     pub resources: ResourceRequirements,
 }
 
 /// The volume of a data member.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = crate::rules::volume_size_is_enough(),
+    validation = crate::rules::volume_does_not_shrink(),
+    validation = crate::rules::storage_class_stays()
+)]
 pub struct Volume {
     /// How large the volume is.
     #[serde(default = "crate::defaults::data_volume_size")]
+    #[schemars(schema_with = "crate::schema::volume_size")]
     pub size: Quantity,
 
     /// The storage class; unset takes the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
 }
 
@@ -229,6 +256,7 @@ pub struct Arbiter {
 
     /// CPU and memory of the arbiter.
     #[serde(default)]
+    #[schemars(schema_with = "crate::schema::resources")]
     pub resources: ResourceRequirements,
 }
 
@@ -258,13 +286,20 @@ impl ArbiterMode {
 /// The arbiter's volume, which holds only the Raft log.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = crate::rules::volume_size_is_enough(),
+    validation = crate::rules::volume_does_not_shrink(),
+    validation = crate::rules::storage_class_stays()
+)]
 pub struct ArbiterVolume {
     /// How large the volume is.
     #[serde(default = "crate::defaults::arbiter_volume_size")]
+    #[schemars(schema_with = "crate::schema::volume_size")]
     pub size: Quantity,
 
     /// The storage class; unset takes the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
 }
 
@@ -283,7 +318,15 @@ pub struct DisruptionBudget {
 pub struct ServerConfig {
     /// How long a linearizable read may wait, like `3s` or `1500ms`; data members only.
     #[serde(default = "crate::defaults::barrier_timeout")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = crate::rules::duration_is_positive())]
     pub barrier_timeout: String,
+
+    /// Further host names by which clients may call a member, like an Ingress's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 253)))]
+    #[x_kube(validation = crate::rules::hosts_are_names())]
+    pub http_allowed_hosts: Vec<String>,
 
     /// The least severe level that is logged.
     #[serde(default)]
@@ -345,6 +388,25 @@ impl LogFormat {
     }
 }
 
+impl Default for ConureClusterSpec {
+    fn default() -> Self {
+        Self {
+            image: Image::default(),
+            voters: Voters::default(),
+            arbiter: Arbiter::default(),
+            security: defaults::security(),
+            pdb: DisruptionBudget::default(),
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            affinity: None,
+            topology_spread_constraints: Vec::new(),
+            image_pull_secrets: Vec::new(),
+            paused: false,
+            server_config: ServerConfig::default(),
+        }
+    }
+}
+
 impl Default for Image {
     fn default() -> Self {
         Self {
@@ -401,6 +463,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             barrier_timeout: defaults::barrier_timeout(),
+            http_allowed_hosts: Vec::new(),
             log_level: LogLevel::default(),
             log_format: LogFormat::default(),
         }

@@ -1,6 +1,9 @@
 //! What the operator reports.
 
-#![expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function, its visibility included")]
+#![expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct inside a function, its visibility included"
+)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;

@@ -1,0 +1,44 @@
+{{- define "conuredb-operator.name" -}}
+{{- if contains "conuredb-operator" .Release.Name -}}
+{{- .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-conuredb-operator" (.Release.Name | trunc 35 | trimSuffix "-") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "conuredb-operator.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "conuredb-operator.name" .) -}}
+{{- end -}}
+
+{{- define "conuredb-operator.selector" -}}
+app.kubernetes.io/name: conuredb-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "conuredb-operator.labels" -}}
+{{ include "conuredb-operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: conuredb
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* An image's reference, from (list IMAGE DEFAULT_TAG). */}}
+{{- define "conuredb-operator.image" -}}
+{{- $image := index . 0 -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default (index . 1)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the operator may do with clusters and their objects; a verb is here because the operator uses it. */}}
+{{- define "conuredb-operator.rules" -}}
+- apiGroups: [conuredb.dev]
+  resources: [conureclusters]
+  verbs: [get, list, watch]
+- apiGroups: [conuredb.dev]
+  resources: [conureclusters/status]
+  verbs: [patch]
+{{- end -}}

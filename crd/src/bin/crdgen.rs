@@ -1,0 +1,36 @@
+//! Writes the files that are made from this crate: run it after a change to the resource, and commit what it wrote.
+//!
+//! With the feature `charts`, and helm on the path or in `CONURE_HELM`, it writes the operator's plain manifest too.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use conure_crd::generated;
+
+fn main() -> ExitCode {
+    match write_all() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("crdgen: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write_all() -> Result<(), Box<dyn std::error::Error>> {
+    // The files belong to the checkout that this program was built from, wherever it is started.
+    let top: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (path, content) in generated::files()? {
+        write(&top, path, &content)?;
+    }
+    // After the definition: the chart is rendered with the copy just written.
+    #[cfg(feature = "charts")]
+    write(&top, conure_crd::charts::OPERATOR_MANIFEST, &conure_crd::charts::operator_manifest()?)?;
+    Ok(())
+}
+
+fn write(top: &Path, path: &str, content: &str) -> Result<(), String> {
+    std::fs::write(top.join(path), content).map_err(|error| format!("cannot write {path}: {error}"))?;
+    eprintln!("wrote {path}");
+    Ok(())
+}

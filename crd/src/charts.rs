@@ -1,0 +1,89 @@
+//! The charts, rendered: the one place of this crate that runs a program (`helm`) and reads files.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where the operator's plain manifest is, from the top of the repository.
+pub const OPERATOR_MANIFEST: &str = "manifests/operator.yaml";
+
+/// The namespace that the plain manifest installs the operator into.
+pub const OPERATOR_NAMESPACE: &str = "conuredb-system";
+
+const HEADER: &str = "\
+# Made from charts/conuredb-operator by `cargo run -p conure-crd --features charts --bin crdgen`; changes belong there.
+# The definition of ConureCluster is in crd.yaml: kubectl apply -f manifests/crd.yaml -f manifests/operator.yaml
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: conuredb-system
+  labels:
+    app.kubernetes.io/part-of: conuredb
+    pod-security.kubernetes.io/enforce: restricted
+";
+
+/// Why a chart could not be rendered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChartError {
+    /// Helm could not be started.
+    #[error("cannot run {program}: {source}; set CONURE_HELM to the path of helm 3")]
+    Start {
+        /// What was run.
+        program: PathBuf,
+        /// Why it did not start.
+        source: std::io::Error,
+    },
+    /// Helm refused.
+    #[error("helm {arguments}: {message}")]
+    Refused {
+        /// What helm was asked.
+        arguments: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Runs helm with these arguments at the top of the repository; its output.
+pub fn helm<S: AsRef<OsStr>>(arguments: &[S]) -> Result<String, ChartError> {
+    let program = PathBuf::from(std::env::var_os("CONURE_HELM").unwrap_or_else(|| "helm".into()));
+    let output = Command::new(&program)
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .map_err(|source| ChartError::Start { program, source })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy()).collect();
+    Err(ChartError::Refused {
+        arguments: words.join(" "),
+        message: format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        ),
+    })
+}
+
+/// The operator's plain manifest: the chart with its default values, without what only helm looks at.
+pub fn operator_manifest() -> Result<String, ChartError> {
+    let rendered = helm(&[
+        "template",
+        "conuredb-operator",
+        "charts/conuredb-operator",
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        "--set",
+        "crd.install=false",
+    ])?;
+    let of_helm = ["# Source: ", "app.kubernetes.io/managed-by: Helm", "helm.sh/chart: "];
+    let mut manifest = HEADER.to_owned();
+    for line in
+        rendered.lines().filter(|line| !of_helm.iter().any(|mark| line.trim_start().starts_with(mark)))
+    {
+        manifest.push_str(line);
+        manifest.push('\n');
+    }
+    Ok(manifest)
+}

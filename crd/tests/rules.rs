@@ -1,0 +1,226 @@
+//! Every rule, both ways: what it lets through and what it refuses, with the message that says the mend.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+
+use std::sync::LazyLock;
+
+use kube::core::cel::Validator;
+use serde_json::{Value, json};
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let definition = conure_crd::schema::definition().unwrap();
+    let schema = definition.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+    serde_json::to_value(schema).unwrap()
+});
+
+/// The messages with which the API server would refuse `object`, after `old` if there was one.
+fn refusals(object: &Value, old: Option<&Value>) -> Vec<String> {
+    match Validator::new().validate(&SCHEMA, object, old) {
+        Ok(()) => Vec::new(),
+        Err(errors) => errors.iter().map(|error| error.message.clone()).collect(),
+    }
+}
+
+/// A cluster as it is stored, defaults filled in.
+fn cluster(name: &str, spec: Value) -> Value {
+    let spec: conure_crd::ConureClusterSpec = serde_json::from_value(spec).unwrap();
+    json!({"apiVersion": "conuredb.dev/v1alpha1", "kind": "ConureCluster", "metadata": {"name": name}, "spec": spec})
+}
+
+fn assert_accepted(name: &str, spec: Value) {
+    assert_eq!(refusals(&cluster(name, spec.clone()), None), [""; 0], "{name} {spec}");
+}
+
+fn assert_refused(name: &str, spec: Value, mend: &str) {
+    let messages = refusals(&cluster(name, spec.clone()), None);
+    assert!(messages.len() == 1 && messages[0].contains(mend), "{name} {spec}: {messages:?}");
+}
+
+fn assert_change(old: Value, new: Value, mend: Option<&str>) {
+    let messages = refusals(&cluster("conure", new.clone()), Some(&cluster("conure", old.clone())));
+    match mend {
+        None => assert_eq!(messages, [""; 0], "{old} to {new}"),
+        Some(mend) => {
+            assert!(messages.len() == 1 && messages[0].contains(mend), "{old} to {new}: {messages:?}");
+        }
+    }
+}
+
+#[test]
+fn empty_spec_is_a_cluster() {
+    assert_accepted("conure", json!({}));
+}
+
+#[test]
+fn names_leave_room_for_what_is_made_from_them() {
+    assert_accepted(&"a".repeat(42), json!({}));
+    assert_refused(&"a".repeat(43), json!({}), "choose a shorter metadata.name");
+}
+
+#[test]
+fn names_are_names_of_services() {
+    for name in ["a", "a-1", "conure-2"] {
+        assert_accepted(name, json!({}));
+    }
+    for name in ["1a", "a.b", "a-", "A"] {
+        assert_refused(name, json!({}), "starts with a letter");
+    }
+}
+
+#[test]
+fn names_never_meet_the_objects_of_another_cluster() {
+    assert_accepted("bootstrap", json!({}));
+    for name in ["x-bootstrap", "x-arbiter", "x-peers"] {
+        assert_refused(name, json!({}), "another ending");
+    }
+}
+
+#[test]
+fn one_to_seven_data_members() {
+    for replicas in [1, 2, 7] {
+        assert_accepted("conure", json!({"voters": {"replicas": replicas}}));
+    }
+    for replicas in [-1, 0, 8] {
+        assert_refused("conure", json!({"voters": {"replicas": replicas}}), "1 to 7 data members");
+    }
+}
+
+#[test]
+fn repository_holds_no_tag() {
+    for repository in
+        ["conuredb/conuredb", "localhost/conuredb", "registry.example.com:5000/a/b_c", "conuredb"]
+    {
+        assert_accepted("conure", json!({"image": {"repository": repository}}));
+    }
+    for repository in ["conuredb:v1", "a/b@sha256:0", "", "Upper/Case", "a b", "/a", "a/"] {
+        assert_refused("conure", json!({"image": {"repository": repository}}), "put the tag into image.tag");
+    }
+}
+
+#[test]
+fn tag_and_digest_are_well_formed() {
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    assert_accepted("conure", json!({"image": {"tag": "v1.0.0", "digest": digest}}));
+    for tag in ["", "-x", "a b", "a:b"] {
+        assert_refused("conure", json!({"image": {"tag": tag}}), "tag is no image tag");
+    }
+    for digest in ["", "0a", "sha256:0A", "md5:00"] {
+        assert_refused("conure", json!({"image": {"digest": digest}}), "digest is no image digest");
+    }
+}
+
+#[test]
+fn volumes_have_a_size_with_its_unit() {
+    for part in ["voters", "arbiter"] {
+        for size in [json!("20Gi"), json!("16Mi"), json!("1.5Gi"), json!(1_073_741_824)] {
+            assert_accepted("conure", json!({part: {"pvc": {"size": size}}}));
+        }
+        for size in [json!("0"), json!(20), json!("-1Gi"), json!("20 GB"), json!("much"), json!("")] {
+            assert_refused(
+                "conure",
+                json!({part: {"pvc": {"size": size}}}),
+                "a number with its unit, like 20Gi",
+            );
+        }
+    }
+}
+
+#[test]
+fn volumes_grow_and_never_shrink() {
+    let size = |part: &str, size: &str| json!({part: {"pvc": {"size": size}}});
+    for part in ["voters", "arbiter"] {
+        assert_change(size(part, "20Gi"), size(part, "20480Mi"), None);
+        assert_change(size(part, "20Gi"), size(part, "21Gi"), None);
+        assert_change(size(part, "20Gi"), size(part, "20479Mi"), Some("a volume cannot shrink"));
+    }
+}
+
+#[test]
+fn storage_class_stays_set_or_unset() {
+    let class = |part: &str, class: Option<&str>| json!({part: {"pvc": {"storageClassName": class}}});
+    for part in ["voters", "arbiter"] {
+        assert_change(class(part, None), class(part, None), None);
+        assert_change(class(part, Some("fast")), class(part, Some("fast")), None);
+        for (old, new) in [(None, Some("fast")), (Some("fast"), None), (Some("fast"), Some("slow"))] {
+            assert_change(class(part, old), class(part, new), Some("storage class cannot change"));
+        }
+    }
+}
+
+#[test]
+fn root_is_refused_where_non_root_is_asked_for() {
+    assert_accepted("conure", json!({"security": {"runAsNonRoot": true, "runAsUser": 2000}}));
+    assert_accepted("conure", json!({"security": {"runAsNonRoot": false, "runAsUser": 0}}));
+    assert_refused(
+        "conure",
+        json!({"security": {"runAsNonRoot": true, "runAsUser": 0}}),
+        "another security.runAsUser",
+    );
+}
+
+#[test]
+fn requests_stay_within_limits() {
+    for part in ["voters", "arbiter"] {
+        let resources = |requests: Value, limits: Value| json!({part: {"resources": {"requests": requests, "limits": limits}}});
+        assert_accepted(
+            "conure",
+            resources(json!({"cpu": "100m", "memory": "1Gi"}), json!({"cpu": 1, "memory": "1024Mi"})),
+        );
+        assert_accepted("conure", resources(json!({"cpu": 4}), json!({"memory": "1Gi"})));
+        assert_refused(
+            "conure",
+            resources(json!({"cpu": "1500m"}), json!({"cpu": 1})),
+            "larger than its limit",
+        );
+    }
+}
+
+#[test]
+fn amounts_are_quantities_of_zero_or_more() {
+    for kind in ["requests", "limits"] {
+        assert_accepted("conure", json!({"voters": {"resources": {kind: {"cpu": "0"}}}}));
+        for amount in ["-1", "lots", ""] {
+            assert_refused(
+                "conure",
+                json!({"voters": {"resources": {kind: {"cpu": amount}}}}),
+                "an amount is no quantity",
+            );
+        }
+    }
+}
+
+#[test]
+fn barrier_timeout_is_a_duration_above_zero() {
+    for timeout in ["3s", "1500ms", "2m"] {
+        assert_accepted("conure", json!({"serverConfig": {"barrierTimeout": timeout}}));
+    }
+    for timeout in ["0s", "3", "-1s", "s", "", "3 s"] {
+        assert_refused(
+            "conure",
+            json!({"serverConfig": {"barrierTimeout": timeout}}),
+            "no duration above zero",
+        );
+    }
+}
+
+#[test]
+fn allowed_hosts_are_bare_names() {
+    assert_accepted("conure", json!({"serverConfig": {"httpAllowedHosts": ["db.example.com", "db"]}}));
+    for host in ["http://db", "db:80", "*.example.com", ""] {
+        assert_refused(
+            "conure",
+            json!({"serverConfig": {"httpAllowedHosts": [host]}}),
+            "without scheme, port",
+        );
+    }
+}
+
+#[test]
+fn schema_and_type_have_the_same_defaults() {
+    let typed = serde_json::to_value(conure_crd::ConureClusterSpec::default()).unwrap();
+    let properties = SCHEMA["properties"]["spec"]["properties"].as_object().unwrap();
+    for (name, property) in properties {
+        assert_eq!(typed.get(name), property.get("default"), "spec.{name}");
+    }
+    assert!(typed.as_object().unwrap().keys().all(|name| properties.contains_key(name)));
+}
