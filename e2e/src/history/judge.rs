@@ -15,7 +15,9 @@ const KEPT: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A read began after `seen` was acknowledged or read, and returned something older.
-    #[error("stale: client {client} read {key} at revision {read} from {served_by}, but revision {seen} was known before the read began")]
+    #[error(
+        "stale: client {client} read {key} at revision {read} from {served_by}, but revision {seen} was known before the read began"
+    )]
     StaleRead {
         /// The reader.
         client: u32,
@@ -29,7 +31,9 @@ pub enum Violation {
         served_by: String,
     },
     /// A write began after `seen` was known, and got a revision that is not later.
-    #[error("backwards: client {client} wrote {key} as revision {written}, but revision {seen} was known before the write began")]
+    #[error(
+        "backwards: client {client} wrote {key} as revision {written}, but revision {seen} was known before the write began"
+    )]
     BackwardsWrite {
         /// The writer.
         client: u32,

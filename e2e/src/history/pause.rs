@@ -115,7 +115,8 @@ mod tests {
             at(1, Op::Get, Outcome::Ok, 29),
         ];
         let all = figures(&records, &[phase("one", 0, 10), phase("two", 10, 20), phase("three", 20, 30)]);
-        let pauses: Vec<_> = all.iter().map(|f| (f.write_pause.as_nanos(), f.read_pause.as_nanos())).collect();
+        let pauses: Vec<_> =
+            all.iter().map(|f| (f.write_pause.as_nanos(), f.read_pause.as_nanos())).collect();
         assert_eq!(pauses, [(20, 29), (20, 29), (20, 29)]);
         let counts: Vec<_> = all.iter().map(|f| (f.acknowledged, f.unknown, f.reads)).collect();
         assert_eq!(counts, [(1, 1, 0), (2, 0, 0), (1, 0, 1)]);

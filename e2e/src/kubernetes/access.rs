@@ -66,6 +66,12 @@ impl Access {
         run(command).await
     }
 
+    /// A kubectl to which arguments can be added, for what does not end by itself.
+    #[must_use]
+    pub fn kubectl_command(&self) -> Command {
+        self.kubectl.command()
+    }
+
     /// Applies manifests given as text.
     pub async fn apply(&self, namespace: &str, manifests: &str) -> Result<String> {
         let mut command = self.kubectl.command();

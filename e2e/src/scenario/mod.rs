@@ -1,1 +1,79 @@
 //! The steps of the end-to-end tests, in the order in which they run on one cluster.
+//!
+//! Each step leaves the cluster Ready with three data members, so that the next one can begin from there; a step that
+//! finds it otherwise says so at once. While they run, the workload writes and reads.
+//!
+//! **Invariant:** a step asserts what a user may rely on, not what the operator happens to do today; a step that cannot
+//! run on a Kubernetes is reported as not run, never as passed.
+
+mod arbiter;
+mod bad_input;
+mod charts;
+mod delete;
+mod faults;
+mod install;
+mod node;
+mod operator;
+mod pods;
+mod rbac;
+mod rollout;
+mod scale;
+mod service;
+mod settings;
+mod status;
+mod verdict;
+mod volumes;
+mod world;
+
+use anyhow::Result;
+use futures::future::LocalBoxFuture;
+
+pub use settings::Settings;
+pub use world::World;
+
+/// One named step.
+#[derive(Clone, Copy)]
+pub struct Step {
+    /// Its name, which says what holds when it passed.
+    pub name: &'static str,
+    /// Whether it needs the machine on which the nodes are.
+    pub local: bool,
+    /// What it does.
+    pub run: for<'a> fn(&'a mut World) -> LocalBoxFuture<'a, Result<()>>,
+}
+
+macro_rules! step {
+    ($module:ident :: $name:ident) => {
+        Step { name: stringify!($name), local: false, run: |world| Box::pin($module::$name(world)) }
+    };
+    (local $module:ident :: $name:ident) => {
+        Step { local: true, ..step!($module::$name) }
+    };
+}
+
+/// Every step in its order.
+pub const STEPS: &[Step] = &[
+    step!(install::operator_is_installed_by_its_chart),
+    step!(install::applied_cluster_becomes_ready),
+    step!(service::plain_curl_writes_and_reads_through_the_service),
+    step!(scale::cluster_scales_from_3_to_5_to_3),
+    step!(local arbiter::two_data_members_and_an_arbiter_survive_the_leader_while_the_other_is_behind),
+    step!(local arbiter::four_data_members_and_an_arbiter_survive_the_leader_while_one_is_behind),
+    step!(pods::deleted_pods_come_back_as_the_same_members),
+    step!(volumes::wiped_voter_rejoins_as_a_new_member_of_its_name),
+    step!(volumes::wiped_bootstrap_member_rejoins_the_cluster_that_there_is),
+    step!(status::wiped_status_is_found_again_from_the_members),
+    step!(local node::cut_off_node_stops_nobody_else),
+    step!(operator::killed_operator_carries_on_at_three_points_of_a_scale),
+    step!(rollout::changed_template_rolls_one_member_at_a_time_leader_last),
+    step!(bad_input::invalid_clusters_are_refused_with_the_mend),
+    step!(bad_input::image_that_cannot_be_pulled_is_named_and_mended),
+    step!(bad_input::absent_storage_class_is_named_and_mended),
+    step!(verdict::no_acknowledged_write_was_lost_and_no_read_was_old),
+    step!(verdict::every_replica_holds_the_same),
+    step!(delete::deleted_cluster_leaves_its_volumes_and_a_new_one_over_them_is_refused),
+    step!(charts::single_chart_installs_and_passes_its_test),
+    step!(charts::ha_chart_grows_by_an_upgrade),
+    step!(local rbac::every_granted_verb_is_used_and_none_refused),
+    step!(install::everything_is_removed_again),
+];

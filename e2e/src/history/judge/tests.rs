@@ -115,7 +115,8 @@ fn a_value_that_nobody_wrote_is_found() {
 
 #[test]
 fn a_refused_write_that_shows_up_is_found() {
-    let found = violations(&[ended(Outcome::Fail, put(1, "a", "1", 0, (0, 1))), get(9, "a", Some(("1", 1)), (2, 3))]);
+    let found =
+        violations(&[ended(Outcome::Fail, put(1, "a", "1", 0, (0, 1))), get(9, "a", Some(("1", 1)), (2, 3))]);
     assert!(matches!(&found[..], [Violation::FailedWriteSeen { .. }]), "{found:?}");
 }
 
@@ -137,7 +138,10 @@ fn a_revision_used_twice_is_found_across_keys() {
         get(9, "a", Some(("1", 1)), (2, 3)),
         get(9, "b", Some(("2", 1)), (2, 3)),
     ]);
-    assert!(!found.is_empty() && found.iter().all(|v| matches!(v, Violation::Ambiguous { revision: 1, .. })), "{found:?}");
+    assert!(
+        !found.is_empty() && found.iter().all(|v| matches!(v, Violation::Ambiguous { revision: 1, .. })),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -148,10 +152,7 @@ fn a_change_with_two_revisions_is_found() {
 
 #[test]
 fn an_acknowledged_write_that_nobody_read_again_is_found() {
-    let found = violations(&[
-        put(1, "a", "1", 1, (0, 3)),
-        get(9, "a", Some(("1", 1)), (2, 4)),
-    ]);
+    let found = violations(&[put(1, "a", "1", 1, (0, 3)), get(9, "a", Some(("1", 1)), (2, 4))]);
     assert!(matches!(&found[..], [Violation::Unread { .. }]), "{found:?}");
 }
 

@@ -1,0 +1,94 @@
+//! What can be done to nodes and processes of the local Kubernetes.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use rustix::process::Signal;
+
+use crate::cluster::Instance;
+use crate::cluster::instance::node_number;
+use crate::cluster::network;
+use crate::cluster::paths::Paths;
+use crate::cluster::state::Process;
+use crate::process::output;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Faults of one local Kubernetes.
+#[derive(Debug, Clone)]
+pub(super) struct Faults {
+    instance: Instance,
+    paths: Paths,
+}
+
+impl Faults {
+    /// Those of the instance of that name.
+    pub(super) fn of(instance: &str) -> Result<Self> {
+        let instance = instance.parse()?;
+        Ok(Self { instance, paths: Paths::of(instance)? })
+    }
+
+    /// The API server's audit log.
+    pub(super) fn audit_log(&self) -> PathBuf {
+        self.paths.audit_log()
+    }
+
+    /// Takes a node, pods included, off the network.
+    pub(super) fn cut_off(&self, node: &str) -> Result<()> {
+        self.link(node, "down")
+    }
+
+    /// Gives it back.
+    pub(super) fn heal(&self, node: &str) -> Result<()> {
+        self.link(node, "up")?;
+        network::routes(self.instance, node_number(node)?)
+    }
+
+    fn link(&self, node: &str, state: &str) -> Result<()> {
+        let netns = self.instance.node_netns(node_number(node)?);
+        let mut command = Command::new("ip");
+        output(command.args(["-n", &netns, "link", "set", "eth0", state]), LIMIT)?;
+        Ok(())
+    }
+
+    /// Stops a pod's processes where they are.
+    pub(super) fn stop(&self, pod: &Pod) -> Result<()> {
+        signal(pod, Signal::STOP)
+    }
+
+    /// Lets them go on.
+    pub(super) fn go_on(&self, pod: &Pod) -> Result<()> {
+        signal(pod, Signal::CONT)
+    }
+}
+
+/// Signals every process of the pod's containers.
+fn signal(pod: &Pod, signal: Signal) -> Result<()> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let ids: Vec<&str> = statuses
+        .into_iter()
+        .flatten()
+        .filter_map(|status| status.container_id.as_deref()?.strip_prefix("containerd://"))
+        .collect();
+    ensure!(!ids.is_empty(), "{name} has no container");
+    let mut signalled = 0;
+    for entry in fs::read_dir("/proc").context("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A process may end while we look.
+        let Ok(groups) = fs::read_to_string(entry.path().join("cgroup")) else { continue };
+        if ids.iter().any(|id| groups.contains(id))
+            && let Some(process) = Process::by_pid(pid)
+        {
+            process.signal(signal);
+            signalled += 1;
+        }
+    }
+    ensure!(signalled > 0, "no process of {name} was found on this machine");
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! More and fewer members.
+
+use anyhow::{Result, ensure};
+use conure_client::api::{RaftConfig, Suffrage};
+use conure_crd::names;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
+use super::world::{NAMESPACE, World};
+
+pub(super) async fn cluster_scales_from_3_to_5_to_3(world: &mut World) -> Result<()> {
+    world.settled().await?;
+    let identity = world.cluster.cluster_id().await?;
+    world.scale(5).await?;
+    voters_are(world, 5).await?;
+    world.scale(3).await?;
+    voters_are(world, 3).await?;
+    let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
+    for pod in ["conure-2", "conure-3"] {
+        let kept = claims.get_opt(&names::volume_claim(pod)).await?;
+        ensure!(kept.is_some(), "the volume of {pod} went when the cluster shrank");
+    }
+    // Up again over the volumes that were kept: their members know that they were removed, and come back as new ones.
+    world.scale(5).await?;
+    voters_are(world, 5).await?;
+    world.scale(3).await?;
+    ensure!(world.cluster.cluster_id().await? == identity, "the cluster's id changed");
+    Ok(())
+}
+
+/// The members themselves agree on how many voters there are.
+pub(super) async fn voters_are(world: &World, count: usize) -> Result<()> {
+    let config: RaftConfig = world.cluster.any_member().await?.raft_config().await?;
+    let voters = config.members.iter().filter(|member| member.suffrage == Suffrage::Voter).count();
+    ensure!(voters == count && config.members.len() == count, "the members' configuration is {config:?}");
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! A key by plain curl through the Service: from a pod, and from outside by a port-forward.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use super::world::{NAMESPACE, World};
+
+pub(super) async fn plain_curl_writes_and_reads_through_the_service(world: &mut World) -> Result<()> {
+    let url = "http://conure:8081/kv?key=greeting";
+    // Through the Service each request may meet another member, so every one must serve both.
+    for round in 0..6 {
+        let body = format!("hello {round}");
+        let written = in_pod(world, &["-X", "PUT", "--data-binary", &body, url]).await?;
+        ensure!(written.contains("\"revision\""), "PUT answered {written:?}");
+        let read = in_pod(world, &[url]).await?;
+        ensure!(read == body, "GET answered {read:?}, not {body:?}");
+    }
+    let config = in_pod(world, &["localhost:8081/raft/config"]).await?;
+    ensure!(config.contains("conure-bootstrap-0"), "GET /raft/config answered {config:?}");
+    let absent =
+        in_pod(world, &["-o", "/dev/null", "-w", "%{http_code}", "http://conure:8081/kv?key=absent"]).await;
+    ensure!(absent.as_deref().is_ok_and(|code| code == "404"), "an absent key answered {absent:?}");
+
+    let (_forward, address) = port_forward(world).await?;
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-sS", "--fail-with-body", "--max-time", "10", &format!("http://{address}/kv?key=greeting")]);
+    let outside =
+        tokio::task::spawn_blocking(move || crate::process::output(&mut curl, Duration::from_secs(15)));
+    let read = outside.await??;
+    ensure!(read == "hello 5", "through the port-forward GET answered {read:?}");
+    Ok(())
+}
+
+async fn in_pod(world: &World, curl: &[&str]) -> Result<String> {
+    let mut arguments = vec![
+        "--namespace",
+        NAMESPACE,
+        "exec",
+        "conure-bootstrap-0",
+        "-c",
+        "conuredb",
+        "--",
+        "curl",
+        "-sS",
+        "--max-time",
+        "10",
+    ];
+    arguments.extend(curl);
+    world.access.kubectl(&arguments).await
+}
+
+/// `kubectl port-forward` to the Service; it ends when the process is dropped.
+async fn port_forward(world: &World) -> Result<(tokio::process::Child, String)> {
+    let mut command = Command::from(world.access.kubectl_command());
+    command.args(["--namespace", NAMESPACE, "port-forward", "service/conure", ":8081"]);
+    let mut child = command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("port-forward has no output")?).lines();
+    let line = tokio::time::timeout(Duration::from_secs(20), lines.next_line())
+        .await
+        .context("kubectl port-forward said nothing for 20 s")??
+        .context("kubectl port-forward ended")?;
+    let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split_whitespace().next());
+    Ok((child, address.with_context(|| format!("kubectl port-forward said {line:?}"))?.to_owned()))
+}
