@@ -1,1 +1,19 @@
 //! The local Kubernetes and the end-to-end tests.
+//!
+//! [`cluster`] needs nothing of the project and compiles on its own; the tests stand behind the feature `e2e`.
+//! [`history`] is what clients did and saw, as a file, and the judge of it. With the feature come `workload` (writers and
+//! readers that never stop), `kubernetes` (the objects that the tests read and change) and `scenario` (the steps).
+//!
+//! **Invariant:** nothing here is part of what users install; no other crate but xtask depends on it.
+
+pub mod cluster;
+pub mod history;
+#[cfg(feature = "e2e")]
+pub mod kubernetes;
+pub mod process;
+pub mod progress;
+#[cfg(feature = "e2e")]
+pub mod scenario;
+pub mod wait;
+#[cfg(feature = "e2e")]
+pub mod workload;
