@@ -1,6 +1,7 @@
 //! Running cargo: always with the same packages and features, so that nothing is compiled twice, and with the tests'
 //! closing lines passed on and counted.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use conure_e2e::process::run_lines;
 use conure_e2e::progress::Step;
 
 /// With these every crate is compiled once for lints and once for tests, images and end-to-end tests together.
-const EVERYTHING: [&str; 3] = ["--workspace", "--features", "conure-e2e/e2e"];
+const EVERYTHING: [&str; 4] =
+    ["--locked", "--workspace", "--features", "conure-e2e/e2e,conure-operator/failpoints,conure-crd/charts"];
 
 /// A cold build of everything takes minutes on a small machine.
 const LIMIT: Duration = Duration::from_mins(60);
@@ -32,9 +34,14 @@ pub(crate) fn binaries() -> PathBuf {
     target().join("debug")
 }
 
+/// Where what the checks leave behind is kept.
+pub(crate) fn logs() -> PathBuf {
+    target().join("xtask")
+}
+
 /// The log of one check.
-pub(crate) fn log(name: &str) -> PathBuf {
-    target().join("xtask").join(format!("{name}.log"))
+fn log(name: &str) -> PathBuf {
+    logs().join(format!("{name}.log"))
 }
 
 /// A cargo command in the checkout, for the whole workspace.
@@ -49,7 +56,7 @@ pub(crate) fn run(command: &mut Command, name: &str, step: &Step) -> Result<()> 
     run_lines(command, &fresh_log(name)?, LIMIT, |line| step.at(line.trim()))
 }
 
-/// Runs tests: none may fail, be ignored or filtered out.
+/// Runs tests; what their programs' closing lines add up to is the value.
 pub(crate) fn test(command: &mut Command, name: &str, step: &Step) -> Result<Tally> {
     let mut tally = Tally::default();
     let ran = run_lines(command, &fresh_log(name)?, LIMIT, |line| {
@@ -62,7 +69,6 @@ pub(crate) fn test(command: &mut Command, name: &str, step: &Step) -> Result<Tal
     });
     // Which ones failed is in the middle of the log, and its end does not say.
     ran.with_context(|| failures(name))?;
-    tally.judge()?;
     Ok(tally)
 }
 
@@ -79,7 +85,7 @@ fn pass_on(line: &str) {
 }
 
 /// The log of a check, empty.
-pub(crate) fn fresh_log(name: &str) -> Result<PathBuf> {
+fn fresh_log(name: &str) -> Result<PathBuf> {
     let path = log(name);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -118,11 +124,24 @@ impl Tally {
         }
     }
 
-    fn judge(self) -> Result<()> {
+    /// None may fail, be ignored or filtered out.
+    pub(crate) fn judge(self) -> Result<()> {
         ensure!(self.failed == 0, "{} tests failed", self.failed);
         ensure!(self.ignored == 0, "{} tests were ignored: every test has to run", self.ignored);
         ensure!(self.filtered == 0, "{} tests were filtered out: every test has to run", self.filtered);
         ensure!(self.passed > 0, "no test ran");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tests", self.passed)?;
+        for (count, what) in [(self.ignored, "left out"), (self.filtered, "filtered out")] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
+use crate::checks::end_to_end;
 use crate::{checks, cluster, demo, images};
 
 /// `cargo xtask …`
@@ -31,6 +32,8 @@ enum Chore {
         #[arg(long)]
         down: bool,
     },
+    /// The end-to-end tests, on a local Kubernetes (as root) or on another.
+    E2e(end_to_end::Options),
     /// The two images for a local Kubernetes, from the binaries of the last `cargo build` (as root).
     Images {
         /// The folder with conure-db, repl and conure-operator.
@@ -63,6 +66,7 @@ impl Arguments {
             Chore::Test { fast } => checks::run(fast),
             Chore::Demo { down: false } => demo::up(),
             Chore::Demo { down: true } => demo::down(),
+            Chore::E2e(options) => end_to_end::run(&options),
             Chore::Images { binaries } => images::run(binaries),
             Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),
             Chore::Cluster(ClusterChore::Down(which)) => cluster::down(which.instance),

@@ -1,15 +1,21 @@
 //! `cargo xtask cluster`: the local Kubernetes, without anything of ConureDB on it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use conure_e2e::cluster::{Instance, Local, packages, tools};
 
-/// Installs and builds what is missing, and takes hold of an instance.
-pub(crate) fn prepare(instance: Instance) -> Result<Local> {
+/// Installs and builds what is missing; answers the folder of the tools.
+pub(crate) fn tools() -> Result<PathBuf> {
     packages::ensure(&packages::NEEDED)?;
-    let tools = tools::ensure()?;
-    Local::hold(instance, &tools)
+    packages::ensure(&packages::NEEDED_FOR_IMAGES)?;
+    tools::ensure()
+}
+
+/// The same, and takes hold of an instance.
+pub(crate) fn prepare(instance: Instance) -> Result<Local> {
+    Local::hold(instance, &tools()?)
 }
 
 /// Starts an instance and says how to reach it.

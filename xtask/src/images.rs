@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use conure_e2e::cluster::images::base::Base;
 use conure_e2e::cluster::images::build::{Built, Image};
+use conure_e2e::cluster::images::source::Source;
 use conure_e2e::cluster::packages;
+use conure_e2e::progress::step;
 
 use crate::cargo::{self, root};
 
@@ -21,6 +23,18 @@ const SERVER_BASE: Base = Base {
 const OPERATOR_BASE: Base =
     Base { name: "base-operator", packages: "base-files,libc6,libgcc-s1,ca-certificates", dockerfile: "" };
 
+/// The Dockerfiles, by their paths in the checkout.
+pub(crate) const DOCKERFILES: [&str; 2] = ["Dockerfile.server", "Dockerfile.operator"];
+
+/// Builds both images as someone with nothing but the checkout would, all stages in containers.
+pub(crate) fn build_from_source() -> Result<()> {
+    for (dockerfile, base) in DOCKERFILES.into_iter().zip([SERVER_BASE, OPERATOR_BASE]) {
+        let source = Source { checkout: root(), dockerfile, base };
+        step(format!("compiling inside a container, as {dockerfile} says"), |_| source.build())?;
+    }
+    Ok(())
+}
+
 /// Both images.
 #[derive(Debug)]
 pub(crate) struct Images {
@@ -31,16 +45,15 @@ pub(crate) struct Images {
 impl Images {
     /// Builds what changed since the last time, from the binaries in `folder`.
     pub(crate) fn ensure(folder: &Path) -> Result<Self> {
-        packages::ensure(&packages::NEEDED_FOR_IMAGES)?;
         let server = Image {
             name: "server",
-            dockerfile: &root().join("Dockerfile.server"),
+            dockerfile: &root().join(DOCKERFILES[0]),
             binaries: &[folder.join("conure-db"), folder.join("repl")],
             base: SERVER_BASE,
         };
         let operator = Image {
             name: "operator",
-            dockerfile: &root().join("Dockerfile.operator"),
+            dockerfile: &root().join(DOCKERFILES[1]),
             binaries: &[folder.join("conure-operator")],
             base: OPERATOR_BASE,
         };
@@ -57,6 +70,7 @@ impl Images {
 #[expect(clippy::print_stdout, reason = "the names are this program's answer")]
 pub(crate) fn run(folder: Option<PathBuf>) -> Result<ExitCode> {
     packages::ensure(&packages::NEEDED)?;
+    packages::ensure(&packages::NEEDED_FOR_IMAGES)?;
     let images = Images::ensure(&folder.unwrap_or_else(cargo::binaries))?;
     for image in [&images.server, &images.operator] {
         println!("{} {}", image.reference(), image.archive.display());

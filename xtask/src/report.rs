@@ -28,28 +28,33 @@ impl Report {
 
     /// Runs one check; it answers a remark for the table. Whether it passed is the value.
     pub(crate) fn check(&mut self, name: &str, work: impl FnOnce(&Step) -> Result<String>) -> bool {
-        let start = Instant::now();
-        let step = Step::begin(name);
-        let outcome = match work(&step) {
-            Ok(remark) => {
-                step.done();
-                Outcome::Passed(remark)
-            }
-            Err(error) => {
-                drop(step);
-                let error = format!("{error:#}");
-                eprintln!("{error}");
-                Outcome::Failed(error.lines().next().unwrap_or_default().to_owned())
-            }
-        };
-        let passed = matches!(outcome, Outcome::Passed(_));
-        self.rows.push((name.to_owned(), start.elapsed(), outcome));
-        passed
+        let checked = self.stage(name, || {
+            let step = Step::begin(name);
+            let remark = work(&step)?;
+            step.done();
+            Ok(((), remark))
+        });
+        checked.is_some()
     }
 
-    /// Notes that a check was not begun.
-    pub(crate) fn not_run(&mut self, name: &str) {
-        self.rows.push((name.to_owned(), Duration::ZERO, Outcome::NotRun));
+    /// Runs a check that shows steps of its own; what it made is the value if it passed.
+    pub(crate) fn stage<T>(&mut self, name: &str, work: impl FnOnce() -> Result<(T, String)>) -> Option<T> {
+        let start = Instant::now();
+        let (value, outcome) = match work() {
+            Ok((value, remark)) => (Some(value), Outcome::Passed(remark)),
+            Err(error) => {
+                let error = format!("{error:#}");
+                eprintln!("{error}");
+                (None, Outcome::Failed(error.lines().next().unwrap_or_default().to_owned()))
+            }
+        };
+        self.rows.push((name.to_owned(), start.elapsed(), outcome));
+        value
+    }
+
+    /// Notes that checks were not begun.
+    pub(crate) fn not_run(&mut self, names: &[&str]) {
+        self.rows.extend(names.iter().map(|name| ((*name).to_owned(), Duration::ZERO, Outcome::NotRun)));
     }
 
     /// Whether everything passed.
@@ -104,7 +109,7 @@ mod tests {
         assert!(report.render(None).ends_with("s: all 1 checks"));
         assert!(report.render(Some("the rest")).ends_with("s: 1 checks, without the rest"));
         assert!(!report.check("b", |_| bail!("broken\nin detail")));
-        report.not_run("c");
+        report.not_run(&["c"]);
         assert!(!report.passed());
         let text = report.render(None);
         assert!(text.contains("✗ b") && text.contains("broken") && !text.contains("in detail"), "{text}");

@@ -86,6 +86,12 @@ impl Local {
         Ok(())
     }
 
+    /// Whether the instance is up and answers.
+    pub fn answers(&self) -> bool {
+        self.paths.kubeconfig().exists()
+            && self.kubectl().run(&["get", "--raw", "/readyz", "--request-timeout=5s"]).is_ok()
+    }
+
     /// Removes what the record of the instance names; nothing happens when there is none.
     pub fn down(&self) -> Result<()> {
         let Some(record) = Record::read(&self.paths)? else { return Ok(()) };

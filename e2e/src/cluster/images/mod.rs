@@ -7,5 +7,6 @@ pub mod base;
 pub mod build;
 pub mod busybox;
 pub mod digest;
+pub mod source;
 
 mod buildah;

@@ -1,0 +1,38 @@
+//! `cargo xtask test`: every check, in the order in which it is cheapest to fail. A check that fails does not stop those
+//! that do not need it.
+
+mod build_stage;
+mod charts;
+pub(crate) mod end_to_end;
+mod rust;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cluster;
+use crate::report::Report;
+
+/// Runs the checks and prints what they found.
+#[expect(clippy::print_stdout, reason = "the table and the verdict are this program's answer")]
+pub(crate) fn run(fast: bool) -> Result<ExitCode> {
+    let mut report = Report::new();
+    rust::check(&mut report);
+    if !fast {
+        kubernetes(&mut report);
+    }
+    let left_out = fast.then_some("charts, images and end-to-end tests (--fast)");
+    println!("{}", report.render(left_out));
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What needs root, and the tools of Kubernetes.
+fn kubernetes(report: &mut Report) {
+    let Some(tools) = report.stage("packages and tools", || Ok((cluster::tools()?, String::new()))) else {
+        return report.not_run(&[charts::NAME, end_to_end::NAME, build_stage::NAME]);
+    };
+    charts::check(report, &tools);
+    end_to_end::check(report, &tools);
+    // Last: it is the longest, and fails only with the Dockerfiles.
+    build_stage::check(report);
+}

@@ -1,0 +1,36 @@
+//! Formatting, lints, tests and documentation: what needs neither root nor Kubernetes.
+
+use std::process::Command;
+
+use crate::cargo::{self, cargo, root};
+use crate::report::Report;
+
+pub(super) fn check(report: &mut Report) {
+    report.check("formatting", |step| {
+        let mut command = Command::new("cargo");
+        command.args(["fmt", "--all", "--check"]).current_dir(root());
+        cargo::run(&mut command, "fmt", step)?;
+        Ok(String::new())
+    });
+    report.check("lints", |step| {
+        // The end-to-end tests and the charts' are no part of "all targets": they run on their own.
+        let selections: [&[&str]; 2] = [&["--all-targets"], &["--test", "e2e", "--test", "charts"]];
+        for (number, targets) in selections.iter().enumerate() {
+            let mut command = cargo("clippy");
+            command.args(*targets).args(["--", "-D", "warnings"]);
+            cargo::run(&mut command, &format!("clippy-{number}"), step)?;
+        }
+        Ok(String::new())
+    });
+    report.check("tests", |step| {
+        let tally = cargo::test(cargo("test").arg("--no-fail-fast"), "test", step)?;
+        tally.judge()?;
+        Ok(tally.to_string())
+    });
+    report.check("documentation", |step| {
+        let mut command = cargo("doc");
+        command.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings");
+        cargo::run(&mut command, "doc", step)?;
+        Ok(String::new())
+    });
+}
