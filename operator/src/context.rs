@@ -1,0 +1,82 @@
+//! What every reconcile shares.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use conure_crd::ConureCluster;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource};
+
+use crate::metrics::Metrics;
+
+/// What the operator calls itself in events.
+const REPORTER: &str = "conure-operator";
+/// The wait after the first failure of a cluster, and the most that it doubles to.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The API server takes this many bytes of an event's note.
+const NOTE_BYTES_MAX: usize = 1_000;
+
+/// The client, and what is said and counted.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The image of clusters that name none.
+    pub default_image: String,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// One for all, so that repeated events become one with a count.
+    recorder: Recorder,
+    /// Failures in a row, by namespace and name. Only the pace and the tone depend on it, never what is done.
+    failures: Mutex<HashMap<(String, String), u32>>,
+}
+
+impl Context {
+    /// A context; `instance` names this process in events.
+    pub fn new(client: Client, default_image: String, metrics: Metrics, instance: Option<String>) -> Self {
+        let reporter = Reporter { controller: REPORTER.to_owned(), instance };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, default_image, metrics, recorder, failures: Mutex::default() }
+    }
+
+    /// Publishes an event; one that cannot be published is logged, and holds nothing up.
+    pub async fn event(
+        &self,
+        cluster: &ConureCluster,
+        warning: bool,
+        action: &str,
+        reason: &str,
+        note: &str,
+    ) {
+        let mut end = note.len().min(NOTE_BYTES_MAX);
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        let event = Event {
+            type_: if warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_owned(),
+            note: note.get(..end).map(str::to_owned),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &cluster.object_ref(&())).await {
+            tracing::warn!(reason, %error, "an event cannot be published");
+        }
+    }
+
+    /// Counts one more failure in a row: how many there are, and how long to wait.
+    pub fn failed(&self, namespace: &str, name: &str) -> (u32, Duration) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry((namespace.to_owned(), name.to_owned())).or_default();
+        *count = count.saturating_add(1);
+        let doubled = BACKOFF_MIN.saturating_mul(1 << (*count - 1).min(10));
+        (*count, doubled.min(BACKOFF_MAX))
+    }
+
+    /// Forgets the failures of a cluster.
+    pub fn succeeded(&self, namespace: &str, name: &str) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+}

@@ -1,0 +1,191 @@
+//! One pass over one ConureCluster: a pipeline of steps, each in a file of its own.
+//!
+//! `observe` (read the children, ask the members) → `validate` → `build` (pure) → `apply` (server-side apply) → `plan`
+//! (pure: at most one change) → `act` → `status`. This file only names the steps.
+//!
+//! **Invariant:** only `observe`, `apply`, `act` and `status` hold a client, and no step remembers anything: the operator
+//! may die between any two of them, and the next pass carries on from what it observes.
+
+pub mod act;
+pub mod apply;
+pub mod build;
+pub mod observe;
+mod pace;
+pub mod plan;
+pub mod status;
+pub mod validate;
+pub mod view;
+
+use std::time::Duration;
+
+use conure_crd::ConureCluster;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use crate::context::Context;
+use crate::failpoint;
+use act::Outcome;
+use build::{Blueprint, Identity, image};
+use observe::Observed;
+use plan::Step;
+use status::{HeldUp, Pass, Planned};
+
+/// What passes by itself within this many passes is no trouble: a pod's DNS name that is not known yet, say.
+const FAILURES_TOLERATED: u32 = 3;
+
+/// Why a pass ended before its status was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Nothing could be seen.
+    #[error(transparent)]
+    Observe(#[from] observe::ObserveError),
+    /// The status could not be written.
+    #[error(transparent)]
+    Status(#[from] status::StatusError),
+}
+
+/// One pass. Answers when to look again, `None` for not before something changes.
+pub async fn reconcile(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Duration>, ReconcileError> {
+    let seen = observe::observe(&context.client, namespace, name).await?;
+    let Some(observed) = seen.filter(|seen| seen.cluster.metadata.deletion_timestamp.is_none()) else {
+        context.metrics.forget(namespace, name);
+        context.succeeded(namespace, name);
+        return Ok(None);
+    };
+    if let Err(refusal) = validate::validate(&observed) {
+        finish(context, &observed, &Pass::Refused(&refusal), false).await?;
+        return Ok(Some(pace::refused(&refusal)));
+    }
+    let Some(identity) = view::identity(&observed) else {
+        // On record before anything is made with it, and only over the very object that was judged.
+        let id = uuid::Uuid::new_v4().to_string();
+        finish(context, &observed, &Pass::Named(id.clone()), true).await?;
+        context
+            .event(
+                &observed.cluster,
+                false,
+                "Bootstrap",
+                "ClusterIDAssigned",
+                &format!("the cluster is {id}"),
+            )
+            .await;
+        failpoint::pass("after_write_cluster_id");
+        return Ok(Some(pace::AT_ONCE));
+    };
+
+    let wish = view::wish(&observed.cluster);
+    let blueprint = blueprint(context, &observed, namespace, name, identity);
+    let objects = build::objects(&blueprint);
+    let paused = observed.cluster.spec.paused;
+    let applied =
+        if paused { Ok(()) } else { apply::apply(&context.client, &observed, &blueprint, &objects).await };
+
+    let world = view::world(&observed, &blueprint.identity, &blueprint.sizes);
+    let step = plan::plan(wish, &world);
+    let (held_up, again) = match (applied, &step) {
+        (Err(error), _) => failed(context, namespace, name, "ApplyFailed", &error),
+        (Ok(()), Step::Act(action)) if !paused => {
+            match act::act(context, &observed, &blueprint, action).await {
+                Ok(outcome) => {
+                    context.metrics.acted(action.kind());
+                    context.succeeded(namespace, name);
+                    done(context, &observed.cluster, action, outcome).await
+                }
+                Err(error) => failed(context, namespace, name, action.failure(), &error),
+            }
+        }
+        (Ok(()), step) => {
+            context.succeeded(namespace, name);
+            (None, pace::of(step, &observed.cluster))
+        }
+    };
+    let planned = Planned {
+        identity: &blueprint.identity,
+        image: &blueprint.image,
+        world: &world,
+        step: &step,
+        held_up,
+    };
+    finish(context, &observed, &Pass::Planned(planned), false).await?;
+    Ok(Some(again))
+}
+
+fn blueprint<'a>(
+    context: &Context,
+    observed: &'a Observed,
+    namespace: &'a str,
+    name: &'a str,
+    identity: Identity,
+) -> Blueprint<'a> {
+    let running = view::running_image(observed);
+    Blueprint {
+        cluster: &observed.cluster,
+        name,
+        namespace,
+        owner: observed.cluster.controller_owner_ref(&()).unwrap_or_default(),
+        image: image::choose(&observed.cluster, running.as_deref(), &context.default_image),
+        sizes: view::sizes(observed, &identity, view::wish(&observed.cluster)),
+        claims: view::claims(observed),
+        identity,
+    }
+}
+
+async fn done(
+    context: &Context,
+    cluster: &ConureCluster,
+    action: &plan::Action,
+    outcome: Outcome,
+) -> (Option<HeldUp>, Duration) {
+    match outcome {
+        Outcome::Done { reason, note } => {
+            tracing::info!(reason, note, "done");
+            context.event(cluster, false, action.kind(), reason, &note).await;
+            (None, pace::AT_ONCE)
+        }
+        Outcome::Going(message) => {
+            (Some(HeldUp { reason: "CatchingUp", message, wrong: false }), pace::AT_ONCE)
+        }
+        Outcome::Later(message) => {
+            (Some(HeldUp { reason: "DisruptionBudget", message, wrong: false }), pace::SOON)
+        }
+    }
+}
+
+fn failed(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    reason: &'static str,
+    error: &dyn std::error::Error,
+) -> (Option<HeldUp>, Duration) {
+    let (count, wait) = context.failed(namespace, name);
+    tracing::warn!(reason, %error, count, "a step failed");
+    let wrong = count > FAILURES_TOLERATED;
+    (Some(HeldUp { reason, message: error.to_string(), wrong }), wait)
+}
+
+/// Writes the status, and an event for what became better or worse.
+async fn finish(
+    context: &Context,
+    observed: &Observed,
+    pass: &Pass<'_>,
+    guarded: bool,
+) -> Result<(), ReconcileError> {
+    let cluster = &observed.cluster;
+    let status = status::status(observed, pass, Time(Timestamp::now()));
+    let written = status::write(&context.client, cluster, &status, guarded).await?;
+    let namespace = cluster.namespace().unwrap_or_default();
+    context.metrics.cluster(&namespace, &cluster.name_any(), &status);
+    if written {
+        let before = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        for note in status::notes(before, &status) {
+            context.event(cluster, note.warning, "Reconcile", &note.reason, &note.text).await;
+        }
+    }
+    Ok(())
+}

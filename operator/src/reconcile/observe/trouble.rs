@@ -1,0 +1,211 @@
+//! Why a pod or a volume does not come up, as Kubernetes tells it.
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::events::v1::Event;
+use kube::ResourceExt;
+
+/// Messages are cut to this length: a condition is no place for a stack trace.
+const MESSAGE_MAX: usize = 512;
+/// Restarts after which a container that is down counts as crashing.
+const RESTARTS_MIN: i32 = 2;
+
+/// Something that keeps a member from running. The reason is what conditions and events carry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Trouble {
+    /// A word that stays the same for the same cause.
+    pub reason: &'static str,
+    /// The pod or claim.
+    pub object: String,
+    /// What happened, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What keeps a pod from running, if anything does.
+pub fn pod_trouble(pod: &Pod) -> Option<Trouble> {
+    let name = pod.name_any();
+    let status = pod.status.as_ref()?;
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    if let Some((reason, message)) = containers.filter_map(container_trouble).next() {
+        return Some(Trouble { reason, message: cut(&format!("{name}: {message}")), object: name });
+    }
+    let unscheduled = status.conditions.iter().flatten().find(|condition| {
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable")
+    })?;
+    let message = unscheduled.message.as_deref().unwrap_or("no node takes it");
+    Some(Trouble {
+        reason: "Unschedulable",
+        message: cut(&format!("{name} cannot be scheduled: {message}")),
+        object: name,
+    })
+}
+
+fn container_trouble(container: &ContainerStatus) -> Option<(&'static str, String)> {
+    let state = container.state.as_ref()?;
+    let waiting = state.waiting.as_ref();
+    let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
+    let said = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
+    match reason {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "RegistryUnavailable"
+        | "ImageInspectError" => Some((
+            "ImagePullFailed",
+            format!(
+                "the image {} cannot be pulled ({reason}: {said}); set spec.image to one that can, or \
+                 spec.imagePullSecrets",
+                container.image
+            ),
+        )),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some((
+            "ContainerNotCreated",
+            format!("its container {} cannot be created: {said}", container.name),
+        )),
+        _ => {
+            let down = state.running.is_none() && container.restart_count >= RESTARTS_MIN;
+            let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+            let last = last.or(state.terminated.as_ref()).filter(|_| down || reason == "CrashLoopBackOff")?;
+            let said = last.message.as_deref().map(|said| format!(": {}", said.trim())).unwrap_or_default();
+            Some((
+                "CrashLooping",
+                format!(
+                    "its container {} ended {} times, last with code {}{said}; see kubectl logs --previous",
+                    container.name, container.restart_count, last.exit_code
+                ),
+            ))
+        }
+    }
+}
+
+/// Whether the pod cannot come up as it is: replacing it loses nothing.
+pub fn is_stuck(pod: &Pod) -> bool {
+    pod_trouble(pod).is_some()
+}
+
+/// What keeps an unbound claim from being bound, by the newest event that says so.
+pub fn claim_trouble(claim: &PersistentVolumeClaim, events: &[Event]) -> Option<Trouble> {
+    let name = claim.name_any();
+    let failure = events
+        .iter()
+        .filter(|event| event.reason.as_deref() == Some("ProvisioningFailed"))
+        .max_by_key(|event| {
+            let last = event.series.as_ref().map(|series| series.last_observed_time.0);
+            last.or(event.deprecated_last_timestamp.as_ref().map(|time| time.0))
+                .or(event.event_time.as_ref().map(|time| time.0))
+        })?;
+    let said = failure.note.as_deref().unwrap_or("its provisioner does not say why");
+    let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or("");
+    if said.contains("storageclass") && said.contains("not found") {
+        let message = format!(
+            "{name}: there is no storage class {class:?} ({said}); create it, or delete this ConureCluster and its \
+             volumes and create it with a class that exists"
+        );
+        return Some(Trouble { reason: "StorageClassNotFound", message: cut(&message), object: name });
+    }
+    Some(Trouble {
+        reason: "VolumeProvisioningFailed",
+        message: cut(&format!("{name}: the volume cannot be made: {said}")),
+        object: name,
+    })
+}
+
+fn cut(message: &str) -> String {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MESSAGE_MAX) {
+        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(status: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "conure-0"}, "status": status})).unwrap()
+    }
+
+    fn claim() -> PersistentVolumeClaim {
+        serde_json::from_value(
+            json!({"metadata": {"name": "data-conure-0"}, "spec": {"storageClassName": "nope"}}),
+        )
+        .unwrap()
+    }
+
+    fn event(reason: &str, note: &str) -> Event {
+        Event { reason: Some(reason.into()), note: Some(note.into()), ..Event::default() }
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_is_named() {
+        let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "not there"}});
+        let container = json!({"name": "conure-db", "image": "no/such:1", "imageID": "", "ready": false,
+            "restartCount": 0, "state": waiting});
+        let trouble = pod_trouble(&pod(json!({"containerStatuses": [container]}))).unwrap();
+        assert_eq!(trouble.reason, "ImagePullFailed");
+        assert!(trouble.message.contains("no/such:1") && trouble.message.contains("not there"), "{trouble}");
+    }
+
+    #[test]
+    fn a_pod_that_no_node_takes_says_why() {
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/3 nodes are available"});
+        let trouble = pod_trouble(&pod(json!({"conditions": [condition]}))).unwrap();
+        assert_eq!(trouble.reason, "Unschedulable");
+        assert!(trouble.message.contains("0/3 nodes"), "{trouble}");
+    }
+
+    #[test]
+    fn a_container_that_keeps_ending_is_crashing_and_one_restart_is_not() {
+        let container = |restarts: i32| {
+            json!({"name": "conure-db", "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
+                "state": {"terminated": {"exitCode": 2}},
+                "lastState": {"terminated": {"exitCode": 2, "message": "bad flag\n"}}})
+        };
+        let crashing = pod_trouble(&pod(json!({"containerStatuses": [container(3)]}))).unwrap();
+        assert_eq!(crashing.reason, "CrashLooping");
+        assert!(crashing.message.contains("code 2: bad flag;"), "{crashing}");
+        assert_eq!(pod_trouble(&pod(json!({"containerStatuses": [container(1)]}))), None);
+    }
+
+    #[test]
+    fn a_running_pod_has_no_trouble() {
+        let container = json!({"name": "conure-db", "image": "i", "imageID": "", "ready": true, "restartCount": 9,
+            "state": {"running": {}}});
+        assert_eq!(pod_trouble(&pod(json!({"containerStatuses": [container]}))), None);
+    }
+
+    #[test]
+    fn an_absent_storage_class_is_named() {
+        let events = [
+            event("WaitForFirstConsumer", "waiting"),
+            event("ProvisioningFailed", "storageclass.storage.k8s.io \"nope\" not found"),
+        ];
+        let trouble = claim_trouble(&claim(), &events).unwrap();
+        assert_eq!(trouble.reason, "StorageClassNotFound");
+        assert!(trouble.message.contains("\"nope\""), "{trouble}");
+        assert_eq!(claim_trouble(&claim(), &events[..1]), None);
+    }
+
+    #[test]
+    fn long_messages_are_cut_to_one_line() {
+        let events = [event("ProvisioningFailed", &"x\n".repeat(2_000))];
+        let message = claim_trouble(&claim(), &events).unwrap().message;
+        assert!(message.chars().count() <= MESSAGE_MAX + 1 && !message.contains('\n'), "{message}");
+    }
+}

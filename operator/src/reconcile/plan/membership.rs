@@ -1,0 +1,101 @@
+//! Who is in the cluster: repair, grow, then shrink, one change at a time.
+
+use super::world::{Belongs, Config, Entry, Slot, Wish, World, majority};
+use super::{Action, Step, Waiting};
+
+/// The next change of the membership or of a StatefulSet's size, `None` when the spec's members are what there is.
+pub(super) fn next(wish: Wish, world: &World, config: &Config) -> Option<Step> {
+    repair(wish, world, config)
+        .or_else(|| make_room(wish, world, config))
+        .or_else(|| join(wish, world, config))
+        .or_else(|| give_back(wish, world, config))
+        .or_else(|| remove(wish, world, config))
+}
+
+/// A member whose volume was wiped, that moved, or that is still a learner.
+fn repair(wish: Wish, world: &World, config: &Config) -> Option<Step> {
+    let broken = |entry: &&Entry| {
+        let Some(slot) = entry.slot.filter(|slot| wish.wants(*slot)) else { return false };
+        let Some(pod) = world.pods.get(&slot).filter(|pod| pod.joinable()) else { return false };
+        let wiped = pod.answer.as_ref().is_some_and(|answer| answer.belongs == Belongs::Nowhere);
+        wiped || !entry.voter || !entry.address_current
+    };
+    // Voters first: they count in the quorum that everything else needs.
+    let slot = config.members.iter().filter(broken).min_by_key(|entry| (!entry.voter, entry.slot))?.slot?;
+    Some(Step::Act(Action::Join(slot)))
+}
+
+/// Pods for every member that is wanted or still in the configuration.
+fn make_room(wish: Wish, world: &World, config: &Config) -> Option<Step> {
+    let voters = voters_needed(wish, config);
+    if world.voters_size < voters {
+        return Some(Step::Act(Action::ResizeVoters(voters)));
+    }
+    (arbiter_needed(wish, config) && world.arbiter_size == 0).then_some(Step::Act(Action::ResizeArbiter(1)))
+}
+
+/// Whoever is wanted and not in the configuration, if it answers; then nothing goes until all of them came.
+fn join(wish: Wish, world: &World, config: &Config) -> Option<Step> {
+    let coming: Vec<Slot> = wish.slots().into_iter().filter(|slot| !config.votes(*slot)).collect();
+    let ready = |slot: &&Slot| {
+        config.entry(**slot).is_none() && world.pods.get(slot).is_some_and(|pod| pod.joinable())
+    };
+    if let Some(slot) = coming.iter().find(ready) {
+        return Some(Step::Act(Action::Join(*slot)));
+    }
+    if let Some((slot, id)) = coming.iter().find_map(|slot| Some((*slot, foreign(world, *slot)?))) {
+        return Some(Step::Wait(Waiting::Foreign(slot, id)));
+    }
+    (!coming.is_empty()).then_some(Step::Wait(Waiting::Joining(coming)))
+}
+
+fn foreign(world: &World, slot: Slot) -> Option<String> {
+    match &world.pods.get(&slot)?.answer.as_ref()?.belongs {
+        Belongs::Elsewhere(id) => Some(id.clone()),
+        _ => None,
+    }
+}
+
+/// Pods that no member needs, one at a time from the top.
+fn give_back(wish: Wish, world: &World, config: &Config) -> Option<Step> {
+    if world.voters_size > voters_needed(wish, config) {
+        return Some(Step::Act(Action::ResizeVoters(world.voters_size - 1)));
+    }
+    (!arbiter_needed(wish, config) && world.arbiter_size > 0).then_some(Step::Act(Action::ResizeArbiter(0)))
+}
+
+/// Members that the spec no longer asks for: the broken first, as their votes help nobody, then the arbiter, then
+/// data members from the top.
+fn remove(wish: Wish, world: &World, config: &Config) -> Option<Step> {
+    let surplus = |entry: &&Entry| entry.slot.is_some_and(|slot| !wish.wants(slot));
+    let entry = config.members.iter().filter(surplus).max_by_key(|entry| {
+        let data = entry.slot.is_some_and(Slot::holds_data);
+        (!entry.voter, !world.lives(entry), !data, entry.slot)
+    })?;
+    let slot = entry.slot?;
+    if entry.voter {
+        let remaining = config.voters().filter(|other| other.name != entry.name);
+        let (all, live) =
+            remaining.fold((0, 0), |(all, live), other| (all + 1, live + usize::from(world.lives(other))));
+        if live < majority(all) {
+            return Some(Step::Wait(Waiting::QuorumBeforeRemoval(slot)));
+        }
+    }
+    Some(Step::Act(Action::Remove(slot)))
+}
+
+/// How many pods the voters' StatefulSet must have: for the spec, and for members that are still to be removed.
+fn voters_needed(wish: Wish, config: &Config) -> u32 {
+    let highest = config
+        .members
+        .iter()
+        .filter_map(|entry| entry.slot)
+        .filter(|slot| *slot == Slot::voter(slot.ordinal))
+        .map(|slot| slot.ordinal.saturating_add(1))
+        .max();
+    wish.voters().max(highest.unwrap_or(0))
+}
+
+fn arbiter_needed(wish: Wish, config: &Config) -> bool {
+    wish.arbiter || config.entry(Slot::ARBITER).is_some()
+}

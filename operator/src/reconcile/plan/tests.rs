@@ -1,0 +1,167 @@
+//! Single cases, each named after what holds.
+
+use super::*;
+
+fn pod(belongs: Belongs) -> Pod {
+    Pod { ready: true, answer: Some(Answer { belongs, applied: 100 }), ..Pod::default() }
+}
+
+fn settled(wish: Wish) -> World {
+    let members = wish
+        .slots()
+        .into_iter()
+        .map(|slot| Entry { name: slot.name("c"), slot: Some(slot), voter: true, address_current: true })
+        .collect();
+    World {
+        born: true,
+        voters_size: wish.voters(),
+        arbiter_size: u32::from(wish.arbiter),
+        revisions_known: true,
+        pods: wish.slots().into_iter().map(|slot| (slot, pod(Belongs::Here))).collect(),
+        config: Some(Config { leader: "c-bootstrap-0".into(), commit: 100, members }),
+        ..World::default()
+    }
+}
+
+const THREE: Wish = Wish { data: 3, arbiter: false };
+const FIVE: Wish = Wish { data: 5, arbiter: false };
+
+fn config(world: &mut World) -> &mut Config {
+    world.config.as_mut().expect("settled worlds have one")
+}
+
+#[test]
+fn a_settled_cluster_is_left_alone() {
+    assert_eq!(plan(THREE, &settled(THREE)), Step::Done);
+}
+
+#[test]
+fn bootstrap_waits_where_another_volume_exists() {
+    let mut world = World { revisions_known: true, ..World::default() };
+    world.pods.insert(Slot::BOOTSTRAP, pod(Belongs::Nowhere));
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Bootstrap));
+    world.other_volumes = vec!["data-c-0".into()];
+    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::Volumes(vec!["data-c-0".into()])));
+}
+
+#[test]
+fn a_wiped_bootstrap_member_is_joined_and_never_bootstrapped_again() {
+    let mut world = settled(THREE);
+    world.pods.insert(Slot::BOOTSTRAP, pod(Belongs::Nowhere));
+    config(&mut world).leader = "c-0".into();
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Join(Slot::BOOTSTRAP)));
+}
+
+#[test]
+fn a_wiped_single_member_is_not_started_again_silently() {
+    let mut world = settled(Wish { data: 1, arbiter: false });
+    world.pods.insert(Slot::BOOTSTRAP, pod(Belongs::Nowhere));
+    world.config = None;
+    assert_eq!(plan(Wish { data: 1, arbiter: false }, &world), Step::Wait(Waiting::DataGone));
+}
+
+#[test]
+fn a_missing_pod_shrinks_nothing() {
+    let mut world = settled(FIVE);
+    world.pods.remove(&Slot::voter(3));
+    world.pods.remove(&Slot::voter(1));
+    assert_eq!(plan(FIVE, &world), Step::Wait(Waiting::Ready(vec!["c-1".into(), "c-3".into()])));
+}
+
+#[test]
+fn a_broken_surplus_member_goes_first_and_its_pod_only_when_those_above_went() {
+    let mut world = settled(FIVE);
+    world.pods.get_mut(&Slot::voter(2)).expect("it is there").answer = None;
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Remove(Slot::voter(2))));
+    config(&mut world).members.retain(|entry| entry.slot != Some(Slot::voter(2)));
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Remove(Slot::voter(3))));
+    config(&mut world).members.retain(|entry| entry.slot != Some(Slot::voter(3)));
+    assert_eq!(plan(THREE, &world), Step::Act(Action::ResizeVoters(3)));
+}
+
+#[test]
+fn a_removal_that_would_lose_the_quorum_waits() {
+    let mut world = settled(FIVE);
+    world.pods.get_mut(&Slot::voter(0)).expect("it is there").answer = None;
+    world.pods.get_mut(&Slot::voter(1)).expect("it is there").answer = None;
+    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::QuorumBeforeRemoval(Slot::voter(3))));
+}
+
+#[test]
+fn the_arbiter_goes_only_after_the_data_member_came() {
+    let mut world = settled(Wish { data: 4, arbiter: true });
+    assert_eq!(plan(FIVE, &world), Step::Act(Action::ResizeVoters(4)));
+    world.voters_size = 4;
+    assert_eq!(plan(FIVE, &world), Step::Wait(Waiting::Joining(vec![Slot::voter(3)])));
+    world.pods.insert(Slot::voter(3), pod(Belongs::Nowhere));
+    assert_eq!(plan(FIVE, &world), Step::Act(Action::Join(Slot::voter(3))));
+}
+
+#[test]
+fn strangers_in_the_configuration_are_left_alone_and_never_counted_on() {
+    let mut world = settled(THREE);
+    let stranger = Entry { name: "laptop".into(), slot: None, voter: true, address_current: true };
+    config(&mut world).members.push(stranger);
+    assert_eq!(plan(THREE, &world), Step::Done);
+    world.pods.values_mut().for_each(|pod| pod.outdated = true);
+    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::Rollout(vec!["laptop".into()])));
+}
+
+#[test]
+fn a_member_of_another_cluster_is_reported_and_not_joined() {
+    let mut world = settled(THREE);
+    world.voters_size = 4;
+    world.pods.insert(Slot::voter(2), pod(Belongs::Elsewhere("other".into())));
+    let wish = Wish { data: 4, arbiter: false };
+    world.voters_size = 3;
+    assert_eq!(plan(wish, &world), Step::Wait(Waiting::Foreign(Slot::voter(2), "other".into())));
+}
+
+#[test]
+fn a_volume_on_its_way_out_is_not_joined() {
+    let mut world = settled(THREE);
+    let wish = Wish { data: 4, arbiter: false };
+    world.voters_size = 3;
+    world.pods.insert(Slot::voter(2), Pod { volume_leaving: true, ..pod(Belongs::Nowhere) });
+    assert_eq!(plan(wish, &world), Step::Wait(Waiting::Joining(vec![Slot::voter(2)])));
+}
+
+#[test]
+fn rollout_takes_followers_first_and_hands_over_before_the_leader() {
+    let mut world = settled(THREE);
+    for pod in world.pods.values_mut() {
+        pod.outdated = true;
+    }
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Evict(Slot::voter(1))));
+    world.pods.get_mut(&Slot::voter(1)).expect("it is there").outdated = false;
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Evict(Slot::voter(0))));
+    world.pods.get_mut(&Slot::voter(0)).expect("it is there").outdated = false;
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Transfer(Slot::voter(0))));
+    config(&mut world).leader = "c-0".into();
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Evict(Slot::BOOTSTRAP)));
+}
+
+#[test]
+fn a_lagging_member_holds_the_rollout() {
+    let mut world = settled(THREE);
+    world.pods.values_mut().for_each(|pod| pod.outdated = true);
+    config(&mut world).commit = 100_000;
+    for (slot, pod) in &mut world.pods {
+        let applied = if *slot == Slot::voter(0) { 5 } else { 100_000 };
+        pod.answer = Some(Answer { belongs: Belongs::Here, applied });
+    }
+    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::Rollout(vec!["c-0".into()])));
+}
+
+#[test]
+fn a_bad_template_stops_at_the_first_pod_and_is_undone_there() {
+    let mut world = settled(THREE);
+    world.pods.values_mut().for_each(|pod| pod.outdated = true);
+    let broken = Pod { stuck: true, ..Pod::default() };
+    world.pods.insert(Slot::voter(1), broken.clone());
+    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::Rollout(vec!["c-1".into()])));
+    // The spec goes back: the others run the present template again, and the broken one does not.
+    world.pods.values_mut().for_each(|pod| pod.outdated = false);
+    world.pods.insert(Slot::voter(1), Pod { outdated: true, ..broken });
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Evict(Slot::voter(1))));
+}

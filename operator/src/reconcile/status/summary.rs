@@ -1,0 +1,107 @@
+//! The status beside its conditions.
+
+use std::collections::BTreeMap;
+
+use conure_client::api::{MemberInfo, Role};
+use conure_crd::names;
+use conure_crd::{ConureClusterStatus, Member, MemberRole};
+use kube::ResourceExt;
+
+use super::super::observe::Observed;
+use super::super::plan::Slot;
+use super::super::view;
+use super::Pass;
+
+/// Everything but the conditions.
+pub(super) fn summary(observed: &Observed, pass: &Pass<'_>) -> ConureClusterStatus {
+    let before = observed.cluster.status.clone().unwrap_or_default();
+    let cluster = observed.cluster.name_any();
+    let generation = observed.cluster.metadata.generation;
+    let mut status = ConureClusterStatus {
+        observed_generation: generation,
+        selector: Some(names::data_selector(&cluster)),
+        ..before
+    };
+    let data = |name: &str| Slot::parse(&cluster, name).is_some_and(Slot::holds_data);
+    let count = |ready: bool| {
+        let pods = observed.pods.iter().filter(|(name, pod)| data(name) && (!ready || view::is_ready(pod)));
+        i32::try_from(pods.count()).unwrap_or(i32::MAX)
+    };
+    status.replicas = count(false);
+    status.ready_replicas = count(true);
+    match pass {
+        Pass::Named(id) => status.cluster_id = Some(id.clone()),
+        Pass::Refused(_) => {}
+        Pass::Planned(planned) => {
+            let id = &planned.identity.cluster_id;
+            status.cluster_id = Some(id.clone());
+            status.image = Some(planned.image.to_owned());
+            status.leader = view::leader(observed, id).map(|(name, _)| name.to_owned());
+            let answers = observed.answers.values().filter(|answer| answer.status.cluster_id == *id);
+            let (incarnations, versions): (Vec<_>, Vec<_>) =
+                answers.map(|answer| (answer.status.incarnation, answer.status.version.clone())).unzip();
+            if let Some(incarnation) = incarnations.into_iter().max().filter(|incarnation| *incarnation > 0) {
+                status.incarnation = i64::try_from(incarnation).ok();
+            }
+            if let Some(version) = versions.into_iter().min_by_key(|version| version_order(version)) {
+                status.version = Some(version);
+            }
+            status.members = members(observed, planned.identity.cluster_id.as_str(), &status.members);
+            let ready = status.members.iter().filter(|member| member.ready).count();
+            status.members_ready = Some(format!("{ready}/{}", status.members.len()));
+        }
+    }
+    status
+}
+
+/// Everyone in the configuration and everyone asked for. While no configuration is known, the one that was last seen.
+fn members(observed: &Observed, id: &str, before: &[Member]) -> Vec<Member> {
+    let cluster = observed.cluster.name_any();
+    let mut members: BTreeMap<String, Member> = BTreeMap::new();
+    let mut add = |name: String, role, suffrage| {
+        let pod = observed.pods.get(&name);
+        let answer = observed.answers.get(&name).map(|answer| &answer.status);
+        let health = match (pod, answer) {
+            (None, _) => "its pod is missing".to_owned(),
+            (Some(_), None) => "it does not answer".to_owned(),
+            (Some(_), Some(status)) if status.cluster_id.is_empty() => "its volume is empty".to_owned(),
+            (Some(_), Some(status)) if status.cluster_id != id => {
+                format!("its volume belongs to the cluster {}", status.cluster_id)
+            }
+            (Some(_), Some(status)) => status.health.clone(),
+        };
+        let member = Member {
+            name: name.clone(),
+            role,
+            suffrage,
+            node_id: None,
+            ready: pod.is_some_and(view::is_ready),
+            version: answer.map(|status| status.version.clone()),
+            health: Some(health),
+        };
+        members.entry(name).or_insert(member);
+    };
+    let led = view::leader(observed, id).and_then(|(_, answer)| answer.config.as_ref());
+    match led.or_else(|| view::last_config(observed, id)) {
+        Some(config) => {
+            let role = |member: &MemberInfo| match member.role {
+                Role::Data => MemberRole::Data,
+                Role::Arbiter => MemberRole::Arbiter,
+            };
+            for member in &config.members {
+                add(member.id.clone(), role(member), Some(view::suffrage(member.suffrage)));
+            }
+        }
+        None => before.iter().for_each(|member| add(member.name.clone(), member.role, member.suffrage)),
+    }
+    for slot in view::wish(&observed.cluster).slots() {
+        let role = if slot.holds_data() { MemberRole::Data } else { MemberRole::Arbiter };
+        add(slot.name(&cluster), role, None);
+    }
+    members.into_values().collect()
+}
+
+/// Numbers as numbers, so that 1.10 comes after 1.9.
+fn version_order(version: &str) -> Vec<(u64, String)> {
+    version.split(['.', '-', '+']).map(|part| (part.parse().unwrap_or(0), part.to_owned())).collect()
+}
