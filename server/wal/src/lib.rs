@@ -11,11 +11,13 @@
 //! **Invariant:** each batch says where the sync before it ended. So on open, damage past the last synced end is
 //! a torn tail and is cut, and damage before it is refused. The log never opens silently empty.
 
+mod batch;
 mod cache;
 mod error;
 mod floor;
 mod format;
 mod logical;
+mod opening;
 mod options;
 mod reader;
 mod recover;

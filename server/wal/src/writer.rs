@@ -1,59 +1,34 @@
 //! The one writer: takes all that waits, writes it as one batch, syncs once, calls back.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use conure_io::{Disk, File};
 
-use crate::cache::{Entries, Slot};
+use crate::batch::Batch;
+use crate::cache::Slot;
 use crate::format::{
-    BATCH_HEADER_BYTES, BatchHeader, Position, RECORD_HEADER_BYTES, Record, SegmentHeader, padded,
-    put_record, seal_batch,
+    BATCH_HEADER_BYTES, BatchHeader, Position, RECORD_HEADER_BYTES, SegmentHeader, padded, seal_batch,
 };
 use crate::logical::Logical;
-use crate::recover::{Log, Recovered, Scan, Tail};
 use crate::segment::Segment;
-use crate::shared::{Done, Job, Op, Shared, State};
-use crate::{Error, Mark, Options, Stats};
-
-/// A buffer larger than this is given back after its batch.
-const BUFFER_BYTES_KEPT: usize = 4 << 20;
-
-/// Where in the batch an entry's record is.
-struct Placed {
-    index: u64,
-    serial: u64,
-    within: usize,
-    payload_bytes: usize,
-}
-
-/// The batch being made.
-struct Batch {
-    /// Room for the header, then the records.
-    bytes: Vec<u8>,
-    records: u32,
-    placed: Vec<Placed>,
-    /// The callbacks of what this batch completes.
-    done: Vec<Done>,
-    /// What the log says with this batch.
-    after: Logical,
-}
+use crate::shared::{Done, Job, Shared};
+use crate::{Error, Mark};
 
 pub(crate) struct Writer {
-    disk: Arc<dyn Disk>,
-    segment_bytes: usize,
-    body_bytes_max: usize,
-    log_id: u64,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) segment_bytes: usize,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) log_id: u64,
     /// Oldest first; the last one is written to.
-    segments: Vec<Segment>,
+    pub(crate) segments: Vec<Segment>,
     /// Where the last sync ended and the next batch begins.
-    end: Position,
-    batch: u64,
-    chain: u32,
-    durable: Logical,
-    last_batch_holds_records: bool,
-    _lock: Arc<dyn File>,
+    pub(crate) end: Position,
+    pub(crate) batch: u64,
+    pub(crate) chain: u32,
+    pub(crate) durable: Logical,
+    pub(crate) last_batch_holds_records: bool,
+    pub(crate) _lock: Arc<dyn File>,
 }
 
 /// Fails the log when the writer ends in any other way than by closing.
@@ -68,89 +43,18 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// A number that no other log has: from the keys that the standard library draws from the system.
-fn random_id() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
 impl Writer {
-    /// Makes the disk ready to be written to: starts a log or cuts the torn tail, and makes sure that all that
-    /// was read is durable.
-    pub(crate) fn open(
-        disk: Arc<dyn Disk>,
-        options: &Options,
-        scan: Scan,
-        lock: Arc<dyn File>,
-    ) -> Result<(Self, Arc<Shared>, Recovered), Error> {
-        for name in &scan.leftovers {
-            disk.remove(name).map_err(Error::io("removing", name))?;
-        }
-        // After this the names read are durable too, whoever made them and died.
-        disk.sync_dir().map_err(Error::io("syncing", "directory"))?;
-        let created = scan.log.is_none();
-        let log = match scan.log {
-            Some(log) => log,
-            None => start(disk.as_ref())?,
-        };
-        let recovered = Recovered {
-            created,
-            vote: log.logical.vote.clone(),
-            first_index: log.logical.entries.map(|(first, _)| first),
-            last_index: log.logical.entries.map(|(_, last)| last),
-            purged: log.logical.purged.clone(),
-            torn_tail_bytes_cut: log.torn_bytes,
-            segments: log.segments.len() as u64,
-        };
-        let files = log.segments.iter().map(|segment| (segment.number, Arc::clone(&segment.file))).collect();
-        let shared = Arc::new(new_shared(&log, files, options));
-        let mut writer = Self {
-            disk,
-            segment_bytes: options.segment_bytes as usize,
-            body_bytes_max: options.body_bytes_max(),
-            log_id: log.id,
-            segments: log.segments,
-            end: log.end,
-            batch: log.batch,
-            chain: log.chain,
-            durable: log.logical,
-            last_batch_holds_records: log.tail.holds_records,
-            _lock: lock,
-        };
-        if !created {
-            writer.settle_tail(log.tail)?;
-            writer.prove(&shared)?;
-        }
-        writer.publish_sizes(&shared);
-        Ok((writer, shared, recovered))
-    }
-
     fn active(&self) -> Result<&Segment, Error> {
         self.segments.last().ok_or(Error::Closed)
     }
 
-    /// Cuts what is behind the last whole batch and makes that batch durable. It is written again, because after
-    /// a failed sync Linux shows pages that the disk does not have and a further sync would not write.
-    fn settle_tail(&mut self, tail: Tail) -> Result<(), Error> {
-        let end = self.end.offset;
-        let segment = self.segments.last_mut().ok_or(Error::Closed)?;
-        let name = segment.name();
-        if segment.bytes > end {
-            segment.file.set_len(end.into()).map_err(Error::io("cutting the torn tail of", &name))?;
-            segment.bytes = end;
-        }
-        let mut bytes = vec![0; tail.bytes as usize];
-        segment.file.read_exact_at(&mut bytes, tail.at.offset.into()).map_err(Error::io("reading", &name))?;
-        segment.file.write_all_at(&bytes, tail.at.offset.into()).map_err(Error::io("writing", &name))?;
-        segment.file.sync_data().map_err(Error::io("syncing", &name))
-    }
-
     /// Writes an empty batch, whose header says that the batch before it was synced: from then on damage to
     /// that batch is no longer taken for a torn tail.
-    fn prove(&mut self, shared: &Shared) -> Result<(), Error> {
+    pub(crate) fn prove(&mut self, shared: &Shared) -> Result<(), Error> {
         if !self.last_batch_holds_records {
             return Ok(());
         }
-        let mut batch = self.new_batch(Vec::new());
+        let mut batch = Batch::new(Vec::new(), &self.durable);
         self.write_batch(&mut batch)?;
         self.note_durable(shared, &batch);
         Ok(())
@@ -172,18 +76,9 @@ impl Writer {
         drop(guard);
     }
 
-    fn new_batch(&self, mut bytes: Vec<u8>) -> Batch {
-        bytes.clear();
-        if bytes.capacity() > BUFFER_BYTES_KEPT {
-            bytes = Vec::new();
-        }
-        bytes.resize(BATCH_HEADER_BYTES, 0);
-        Batch { bytes, records: 0, placed: Vec::new(), done: Vec::new(), after: self.durable.clone() }
-    }
-
     /// Writes `jobs` as one batch, or as several where one cannot hold them.
     fn work(&mut self, shared: &Shared, jobs: VecDeque<Job>, buffer: Vec<u8>) -> Result<Vec<u8>, ()> {
-        let mut batch = self.new_batch(buffer);
+        let mut batch = Batch::new(buffer, &self.durable);
         let mut jobs = jobs.into_iter();
         while let Some(job) = jobs.next() {
             for op in job.ops {
@@ -193,7 +88,7 @@ impl Writer {
                         fail(shared, error, batch.done, Some(job.done), jobs);
                         return Err(());
                     }
-                    batch = self.new_batch(batch.bytes);
+                    batch = Batch::new(batch.bytes, &self.durable);
                 }
                 batch.put(&op);
             }
@@ -305,7 +200,7 @@ impl Writer {
         state.mark = Mark { log_id: self.log_id, batch: self.batch };
     }
 
-    fn publish_sizes(&self, shared: &Shared) {
+    pub(crate) fn publish_sizes(&self, shared: &Shared) {
         let mut state = shared.lock();
         state.stats.segments = self.segments.len() as u64;
         state.stats.disk_bytes = self.segments.iter().map(|segment| u64::from(segment.bytes)).sum();
@@ -346,87 +241,4 @@ fn fail(
     for done in batch.into_iter().chain(current).chain(behind) {
         done(Err(error.clone()));
     }
-}
-
-impl Op {
-    fn payload_bytes(&self) -> usize {
-        match self {
-            Self::Entry { payload, .. } | Self::Vote(payload) | Self::Purge(_, payload) => payload.len(),
-            Self::Truncate(_) => 0,
-        }
-    }
-}
-
-impl Batch {
-    fn put(&mut self, op: &Op) {
-        let within = self.bytes.len();
-        let record = match op {
-            Op::Entry { index, payload, serial } => {
-                self.after.append(*index);
-                let payload_bytes = payload.len();
-                self.placed.push(Placed { index: *index, serial: *serial, within, payload_bytes });
-                Record::Entry { index: *index, payload }
-            }
-            Op::Vote(vote) => {
-                self.after.vote = Some(vote.clone());
-                Record::Vote { vote }
-            }
-            Op::Truncate(from) => {
-                self.after.truncate(*from);
-                Record::Truncate { from: *from }
-            }
-            Op::Purge(upto, marker) => {
-                self.after.purge(*upto, marker.clone());
-                Record::Purge { upto: *upto, marker }
-            }
-        };
-        put_record(&mut self.bytes, record);
-        self.records += 1;
-    }
-}
-
-/// A new, empty log.
-fn start(disk: &dyn Disk) -> Result<Log, Error> {
-    let id = random_id();
-    let header = SegmentHeader {
-        log_id: id,
-        segment: 1,
-        previous_end: 0,
-        first_batch: 1,
-        chain: 0,
-        base: Logical::default(),
-    };
-    let (segment, chain) = Segment::create(disk, &header)?;
-    let bytes = segment.bytes;
-    Ok(Log {
-        id,
-        segments: vec![segment],
-        logical: Logical::default(),
-        slots: VecDeque::new(),
-        end: Position { segment: 1, offset: bytes },
-        batch: 0,
-        chain,
-        tail: Tail { at: Position { segment: 1, offset: 0 }, bytes, holds_records: false },
-        torn_bytes: 0,
-    })
-}
-
-fn new_shared(log: &Log, files: BTreeMap<u32, Arc<dyn File>>, options: &Options) -> Shared {
-    let first = log.logical.entries.map_or(0, |(first, _)| first);
-    let state = State {
-        logical: log.logical.clone(),
-        durable: log.logical.clone(),
-        mark: Mark { log_id: log.id, batch: log.batch },
-        entries: Entries::new(first, log.slots.clone(), options.cache_bytes),
-        files,
-        queue: VecDeque::new(),
-        queue_bytes: 0,
-        serial: 0,
-        failed: None,
-        closing: false,
-        stats: Stats { syncs: 1, ..Stats::default() },
-        wakers: Vec::new(),
-        writer: None,
-    };
-    Shared::new(state, options.queue_bytes, options.queue_len)
 }

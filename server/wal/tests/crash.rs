@@ -3,6 +3,8 @@
 //!
 //! `CONURE_CRASH_SEED` repeats a run, `CONURE_CRASH_IMAGES` makes it longer.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 mod common;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,7 @@
 //! Failing disks: the log stops at the first failure, says so to everybody, and loses nothing acknowledged.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 mod common;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,7 @@
 //! Groups form by themselves: many submitters, few syncs.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 mod common;
 
 use std::future::Future;

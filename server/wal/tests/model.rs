@@ -1,5 +1,7 @@
 //! The log against a plain model, and against bytes that nobody wrote.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 mod common;
 
 use bytes::Bytes;
