@@ -27,6 +27,51 @@ pub struct MemberConfig {
     pub role: Role,
     /// When set, the only cluster that this member may belong to.
     pub cluster_id: Option<String>,
+    /// Times and bounds; the defaults suit cloud disks.
+    pub tuning: Tuning,
+}
+
+/// Times and bounds that most users leave alone.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// How often a leader tells its followers that it lives.
+    pub heartbeat: Duration,
+    /// A follower campaigns when it heard of no leader for the leader's lease, which is `election_timeout_max`,
+    /// and then for a time between this
+    pub election_timeout_min: Duration,
+    /// and this.
+    pub election_timeout_max: Duration,
+    /// How long a change may wait for its quorum before its outcome counts as unknown.
+    pub write_timeout: Duration,
+    /// How long a join waits for the member to catch up before it answers "still catching up".
+    pub join_patience: Duration,
+    /// A checkpoint is made after so many log entries.
+    pub checkpoint_entries: u64,
+    /// A checkpoint is made, and the log let go of behind it, after so many bytes of log.
+    pub checkpoint_bytes: u64,
+    /// So many entries stay in the log behind a checkpoint, for followers that lag a little.
+    pub keep_entries: u64,
+    /// How many changes may wait at once.
+    pub writes_in_flight_max: usize,
+    /// How many bytes of keys and values may wait at once.
+    pub write_bytes_in_flight_max: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(150),
+            election_timeout_min: Duration::from_millis(400),
+            election_timeout_max: Duration::from_millis(800),
+            write_timeout: Duration::from_secs(10),
+            join_patience: Duration::from_secs(30),
+            checkpoint_entries: 50_000,
+            checkpoint_bytes: 64 << 20,
+            keep_entries: 5_000,
+            writes_in_flight_max: 4_096,
+            write_bytes_in_flight_max: 64 << 20,
+        }
+    }
 }
 
 /// How a read looks at the state.

@@ -1,0 +1,166 @@
+//! Who a data directory is: the identity file, outside the tree and outside snapshots.
+//!
+//! **Invariant:** the Raft node id follows the data directory, never the name. A directory that lost its
+//! identity is a new member; a directory that was removed from its cluster never takes its old id back.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The identity file's name inside the data directory.
+pub(crate) const IDENTITY_FILE: &str = "identity";
+const MAGIC: &[u8; 8] = b"CONUREID";
+const FORMAT: u32 = 1;
+const LEN_MAX: u64 = 64 * 1024;
+
+/// What a data directory is at present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum State {
+    /// Belongs to no cluster and never did.
+    Fresh,
+    /// About to start a cluster of its own; nobody else knows of that cluster yet.
+    Founding,
+    /// Belongs to a cluster.
+    Member,
+    /// Let go of the cluster that it had bootstrapped itself; waits to be adopted.
+    Released,
+    /// Was removed from its cluster; rejoins only as a new member.
+    Removed,
+}
+
+/// The content of the identity file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// The member's name.
+    pub(crate) name: String,
+    /// The Raft node id of this directory, never zero.
+    pub(crate) node_id: u64,
+    /// The cluster; empty before there is one.
+    pub(crate) cluster_id: String,
+    /// How often the cluster was restored or recovered; 0 before there is one.
+    pub(crate) incarnation: u64,
+    /// What the directory is.
+    pub(crate) state: State,
+}
+
+/// Why an identity file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdentityError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl Identity {
+    /// A new directory of the member `name`.
+    pub(crate) fn fresh(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            node_id: new_node_id(),
+            cluster_id: String::new(),
+            incarnation: 0,
+            state: State::Fresh,
+        }
+    }
+
+    /// Reads the identity of the data directory `dir`, `None` where it holds none.
+    pub(crate) fn load(dir: &Path) -> Result<Option<Self>, IdentityError> {
+        let path = dir.join(IDENTITY_FILE);
+        let len = match fs::metadata(&path) {
+            Ok(meta) => meta.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        if len > LEN_MAX {
+            return Err(IdentityError::Corrupt(format!("is {len} bytes long, more than any identity")));
+        }
+        decode(&fs::read(&path)?).map(Some).map_err(IdentityError::Corrupt)
+    }
+
+    /// Replaces the identity of `dir`: after it returned, every later start sees the new one; after a crash
+    /// in its midst, the old one or the new one.
+    pub(crate) fn store(&self, dir: &Path) -> io::Result<()> {
+        let temporary: PathBuf = dir.join("identity.new");
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(&self.encode()?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, dir.join(IDENTITY_FILE))?;
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn encode(&self) -> io::Result<Vec<u8>> {
+        let body = postcard::to_stdvec(self).map_err(io::Error::other)?;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&body);
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        Ok(bytes)
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Identity, String> {
+    let (signed, crc) = bytes.split_last_chunk::<4>().ok_or("is too short")?;
+    if crc32c::crc32c(signed) != u32::from_le_bytes(*crc) {
+        return Err("has a wrong checksum".into());
+    }
+    let rest = signed.strip_prefix(MAGIC.as_slice()).ok_or("is no identity of ConureDB")?;
+    let (format, body) = rest.split_first_chunk::<4>().ok_or("is too short")?;
+    let format = u32::from_le_bytes(*format);
+    if format != FORMAT {
+        return Err(format!("has format {format}; this version reads format {FORMAT}"));
+    }
+    postcard::from_bytes(body).map_err(|e| format!("cannot be decoded: {e}"))
+}
+
+/// A random node id. Two directories that drew the same one would be taken for one member; with 64 random
+/// bits that does not happen in a cluster's life.
+pub(crate) fn new_node_id() -> u64 {
+    loop {
+        let (id, _) = uuid::Uuid::new_v4().as_u64_pair();
+        // The low half of a version 4 UUID's first word is partly fixed: mix in the other word.
+        let (_, low) = uuid::Uuid::new_v4().as_u64_pair();
+        let id = id.rotate_left(32) ^ low;
+        if id != 0 {
+            return id;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Identity::load(dir.path()).unwrap(), None);
+        let mut identity = Identity::fresh("node1");
+        identity.store(dir.path()).unwrap();
+        identity.state = State::Removed;
+        identity.store(dir.path()).unwrap();
+        assert_eq!(Identity::load(dir.path()).unwrap(), Some(identity));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let bytes = Identity::fresh("node1").encode().unwrap();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut broken = bytes.clone();
+                broken[at] ^= 1 << bit;
+                assert!(decode(&broken).is_err(), "bit {bit} of byte {at}");
+            }
+            assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn node_ids_differ() {
+        let ids: std::collections::BTreeSet<u64> = (0..1000).map(|_| new_node_id()).collect();
+        assert_eq!(ids.len(), 1000);
+    }
+}

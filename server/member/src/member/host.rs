@@ -1,0 +1,198 @@
+//! What other members ask on the Raft port.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use conure_client::api::Role;
+use openraft::raft::SnapshotResponse;
+use openraft::storage::Snapshot;
+use tokio_util::sync::CancellationToken;
+
+use super::core::Core;
+use super::node::Node;
+use super::remove::failure_of;
+use crate::identity::State;
+use crate::raft::types::{SnapshotMeta, Vote};
+use crate::transport::incoming::Incoming;
+use crate::transport::message::{Failure, Hello, Identified, Purpose, RefusedHello, Request, Response};
+use crate::transport::server::Host;
+
+/// What one connection may do.
+pub(crate) enum Session {
+    Identify,
+    Invite,
+    Cluster(Arc<Node>),
+}
+
+fn other(error: impl std::fmt::Display) -> Response {
+    Response::Failed(Failure::Other(error.to_string()))
+}
+
+fn stopped(error: impl std::fmt::Display) -> Response {
+    Response::Failed(Failure::Stopped(error.to_string()))
+}
+
+impl Core {
+    fn identified(&self) -> Identified {
+        let identity = self.identity();
+        let peer = self.peer();
+        Identified {
+            name: peer.name,
+            node_id: identity.node_id,
+            state: identity.state,
+            cluster_id: identity.cluster_id,
+            incarnation: identity.incarnation,
+            role: peer.role,
+            raft_addr: peer.raft_addr,
+            http_addr: peer.http_addr,
+            revision: self.any_node().map_or(0, |node| node.store.applied().revision),
+        }
+    }
+
+    fn greet_member(&self, hello: &Hello) -> Result<Session, RefusedHello> {
+        let identity = self.identity();
+        if hello.target != identity.node_id {
+            return Err(RefusedHello::Target(identity.node_id));
+        }
+        if hello.cluster_id != identity.cluster_id || hello.incarnation != identity.incarnation {
+            return Err(RefusedHello::Cluster(identity.cluster_id, identity.incarnation));
+        }
+        if identity.state == State::Removed || identity.state == State::Released {
+            return Err(RefusedHello::NotServing);
+        }
+        let node = self.any_node().ok_or(RefusedHello::NotServing)?;
+        if node.store.applied().removed.contains(&hello.sender) {
+            return Err(RefusedHello::Removed);
+        }
+        Ok(Session::Cluster(node))
+    }
+}
+
+impl Host for HostCore {
+    type Session = Session;
+
+    fn greet(&self, hello: &Hello) -> Result<Session, RefusedHello> {
+        match hello.purpose {
+            Purpose::Identify => Ok(Session::Identify),
+            Purpose::Invite if hello.target == self.0.identity().node_id => Ok(Session::Invite),
+            Purpose::Invite => Err(RefusedHello::Target(self.0.identity().node_id)),
+            Purpose::Cluster => self.0.greet_member(hello),
+        }
+    }
+
+    fn end(&self, session: &Session) -> CancellationToken {
+        match session {
+            Session::Cluster(node) => node.stop.clone(),
+            Session::Identify | Session::Invite => self.0.stop.clone(),
+        }
+    }
+
+    async fn answer(&self, session: &Session, request: Request) -> Response {
+        match (session, request) {
+            (_, Request::Identify) => Response::Identified(self.0.identified()),
+            (Session::Invite, Request::Release { by }) => self.0.release(&by).await,
+            (Session::Invite, Request::Adopt { cluster_id, incarnation, name }) => {
+                self.0.adopt(&cluster_id, incarnation, &name).await
+            }
+            (Session::Cluster(node), request) => self.answer_member(node, request).await,
+            _ => other("this connection was not opened for that"),
+        }
+    }
+
+    fn begin_snapshot(
+        &self,
+        session: &Session,
+        vote: Vote,
+        meta: SnapshotMeta,
+        with_data: bool,
+    ) -> Result<Incoming, Response> {
+        let Session::Cluster(node) = session else {
+            return Err(other("this connection was not opened for that"));
+        };
+        if with_data != (node.role == Role::Data) {
+            return Err(other("data members take snapshots with data, arbiters without"));
+        }
+        let known = node.metrics().vote;
+        if known > vote {
+            return Err(Response::Snapshot(SnapshotResponse::new(known)));
+        }
+        let turn = Arc::clone(&node.incoming).try_lock_owned().map_err(|_| other("another snapshot comes in"))?;
+        tracing::info!(last = ?meta.last_log_id, with_data, "a snapshot comes in");
+        Ok(Incoming::begin(&node.store, vote, meta, with_data, turn))
+    }
+
+    fn finish_snapshot(
+        &self,
+        session: &Session,
+        incoming: Incoming,
+        len: u64,
+        crc: u32,
+    ) -> impl Future<Output = Response> + Send {
+        let node = if let Session::Cluster(node) = session { Some(Arc::clone(node)) } else { None };
+        async move {
+            let Some(node) = node else { return other("this connection was not opened for that") };
+            let (vote, meta, snapshot) = match incoming.finish(len, crc).await {
+                Ok(whole) => whole,
+                Err(e) => return other(e),
+            };
+            match node.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await {
+                Ok(answer) => {
+                    tracing::info!(bytes = len, "a snapshot was installed");
+                    Response::Snapshot(answer)
+                }
+                Err(e) => stopped(e),
+            }
+        }
+    }
+}
+
+/// A [`Core`] behind the port.
+pub(crate) struct HostCore(pub(crate) Arc<Core>);
+
+impl HostCore {
+    async fn answer_member(&self, node: &Arc<Node>, request: Request) -> Response {
+        match request {
+            Request::Append(append) => node.raft.append_entries(append).await.map_or_else(stopped, Response::Append),
+            Request::Vote(vote) => node.raft.vote(vote).await.map_or_else(stopped, Response::Vote),
+            Request::PreVote(vote) => node.raft.pre_vote(vote).await.map_or_else(stopped, Response::Vote),
+            Request::Transfer(transfer) => {
+                node.raft.handle_transfer_leader(transfer).await.map_or_else(stopped, Response::Transferred)
+            }
+            Request::ReadIndex if !node.leads_now() => Response::Failed(Failure::NotLeader),
+            Request::ReadIndex => match node.leads.join().await {
+                Some(Ok(index)) => Response::ReadIndex(index),
+                _ => other("it could not confirm that it leads"),
+            },
+            Request::Remove { id } => match self.0.remove(&id).await {
+                Ok(()) => Response::Done,
+                Err(refusal) => Response::Failed(failure_of(&refusal)),
+            },
+            Request::Farewell => {
+                // Not awaited: it ends the session that this answer goes out on.
+                let core = Arc::clone(&self.0);
+                self.0.tasks.spawn(async move { core.finish_removal().await });
+                Response::Done
+            }
+            Request::HeldByAll => Response::HeldByAll(held_by_all(node)),
+            Request::Identify | Request::Release { .. } | Request::Adopt { .. } | Request::Snapshot { .. } => {
+                other("this connection was not opened for that")
+            }
+        }
+    }
+}
+
+/// Up to which index every data voter holds the log durably, as far as this leader knows.
+fn held_by_all(node: &Node) -> Option<u64> {
+    let metrics = node.metrics();
+    let replication = metrics.replication.as_ref()?;
+    let membership = metrics.membership_config.membership();
+    let data = |id: &u64| membership.get_node(id).is_some_and(|peer| peer.role == Role::Data);
+    let held = |id: u64| {
+        if id == node.identity.node_id {
+            metrics.last_applied.map(|log_id| log_id.index())
+        } else {
+            replication.get(&id).copied().flatten().map(|log_id| log_id.index())
+        }
+    };
+    membership.voter_ids().filter(data).map(held).min().flatten()
+}

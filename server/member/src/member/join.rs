@@ -1,0 +1,220 @@
+//! Bringing a member into the cluster: a learner first, a voter when it has caught up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conure_client::api::{JoinAnswer, JoinRequest, Suffrage};
+use openraft::ChangeMembers;
+use openraft::async_runtime::WatchReceiver as _;
+use tokio::time::{Instant, timeout_at};
+
+use super::core::Core;
+use super::node::Node;
+use crate::facade::{JoinProgress, Refusal};
+use crate::identity::State;
+use crate::raft::types::Peer;
+use crate::transport::connection::CallError;
+use crate::transport::message::{Failure, Identified, Request, Response};
+
+/// A learner that lags by no more entries has caught up: the rest comes while it is promoted.
+const LAG_MAX: u64 = 64;
+const NAME_LEN_MAX: usize = 253;
+
+fn conflict(kind: &'static str, detail: String) -> Refusal {
+    Refusal::Conflict { kind, detail }
+}
+
+impl Core {
+    /// `POST /join`.
+    pub(crate) async fn join(&self, request: &JoinRequest) -> Result<JoinProgress, Refusal> {
+        check(request)?;
+        let node = self.leading()?;
+        let _turn = self.turn().await?;
+        let who = identify(&node, &request.raft_addr).await?;
+        if who.name != request.id {
+            return Err(conflict(
+                "name-mismatch",
+                format!("the member at {:?} is called {:?}, not {:?}", request.raft_addr, who.name, request.id),
+            ));
+        }
+        let owner = node.find(&request.id);
+        if let Some((id, peer)) = &owner
+            && *id != who.node_id
+            && lives(&node, *id, peer).await
+        {
+            return Err(conflict(
+                "name-taken",
+                format!(
+                    "the name {:?} belongs to the living member at {:?}; remove that one first, or join under another name",
+                    request.id, peer.raft_addr
+                ),
+            ));
+        }
+        let node_id = take_over(&node, request, who.clone()).await?;
+        let peer = Peer {
+            name: request.id.clone(),
+            raft_addr: request.raft_addr.clone(),
+            http_addr: who.http_addr,
+            role: who.role,
+        };
+        place(&node, node_id, &peer).await?;
+        let old = owner.map(|(id, _)| id).filter(|id| *id != node_id);
+        promote(&node, node_id, request, old).await
+    }
+}
+
+fn check(request: &JoinRequest) -> Result<(), Refusal> {
+    if request.id.is_empty() || request.id.len() > NAME_LEN_MAX {
+        return Err(Refusal::Invalid(format!(
+            "ID has {} bytes; give the member's name, 1 to {NAME_LEN_MAX} bytes",
+            request.id.len()
+        )));
+    }
+    let port = request.raft_addr.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+        return Err(Refusal::Invalid(format!(
+            "RaftAddr {:?} is no address; give HOST:PORT of the member's Raft port",
+            request.raft_addr
+        )));
+    }
+    Ok(())
+}
+
+async fn identify(node: &Node, addr: &str) -> Result<Identified, Refusal> {
+    node.identify(addr)
+        .await
+        .map_err(|e| Refusal::Unreachable { addr: addr.to_owned(), reason: e.to_string() })
+}
+
+/// Whether the member that the cluster knows as `id` is alive: at its address, or it answered lately.
+async fn lives(node: &Node, id: u64, peer: &Peer) -> bool {
+    match node.identify(&peer.raft_addr).await {
+        Ok(who) => who.node_id == id,
+        Err(_) => node.answered_lately(id),
+    }
+}
+
+/// Makes the node at the other end one of this cluster's, and gives its node id.
+async fn take_over(node: &Node, request: &JoinRequest, mut who: Identified) -> Result<u64, Refusal> {
+    let addr = &request.raft_addr;
+    let (cluster_id, incarnation) = (&node.identity.cluster_id, node.identity.incarnation);
+    let ours = |who: &Identified| {
+        who.state == State::Member && who.cluster_id == *cluster_id && who.incarnation == incarnation
+    };
+    if ours(&who) {
+        if !node.store.applied().removed.contains(&who.node_id) {
+            return Ok(who.node_id);
+        }
+        // It was removed and did not hear of it yet; then it comes back as a new member.
+        node.farewell(addr, who.node_id).await;
+        who = settled(node, addr, who.node_id).await?;
+    } else if matches!(who.state, State::Member | State::Founding) {
+        let foreign = |detail: String| {
+            conflict(
+                "foreign-cluster",
+                format!(
+                    "member {:?} at {addr:?} belongs to cluster {:?} (incarnation {}), not to this cluster {cluster_id:?} \
+                     (incarnation {incarnation}): {detail}; its data is kept",
+                    request.id, who.cluster_id, who.incarnation
+                ),
+            )
+        };
+        if who.revision > 0 || who.cluster_id == *cluster_id {
+            return Err(foreign("it holds data of its own; empty its data directory before you join it".into()));
+        }
+        let asked = Request::Release { by: cluster_id.clone() };
+        match node.invite(addr, who.node_id, &asked).await {
+            Ok(Response::Released) => {}
+            Ok(Response::Failed(Failure::Conflict { detail, .. })) => return Err(foreign(detail)),
+            Ok(Response::Failed(failure)) => return Err(unreachable(addr, &CallError::Failed(failure))),
+            Ok(_) => return Err(unreachable(addr, &CallError::Confused)),
+            Err(e) => return Err(unreachable(addr, &e)),
+        }
+    }
+    let adopt =
+        Request::Adopt { cluster_id: cluster_id.clone(), incarnation, name: request.id.clone() };
+    match node.invite(addr, who.node_id, &adopt).await {
+        Ok(Response::Adopted { node_id }) => Ok(node_id),
+        Ok(Response::Failed(Failure::Conflict { detail, .. })) => Err(conflict("foreign-cluster", detail)),
+        Ok(Response::Failed(failure)) => Err(unreachable(addr, &CallError::Failed(failure))),
+        Ok(_) => Err(unreachable(addr, &CallError::Confused)),
+        Err(e) => Err(unreachable(addr, &e)),
+    }
+}
+
+fn unreachable(addr: &str, error: &CallError) -> Refusal {
+    Refusal::Unreachable { addr: addr.to_owned(), reason: error.to_string() }
+}
+
+/// Waits until a member that was told of its removal has left its old life.
+async fn settled(node: &Node, addr: &str, old: u64) -> Result<Identified, Refusal> {
+    let deadline = Instant::now() + std::time::Duration::from_secs(5);
+    loop {
+        let who = identify(node, addr).await?;
+        if who.node_id != old || who.state == State::Removed {
+            return Ok(who);
+        }
+        if Instant::now() > deadline {
+            return Err(Refusal::Unreachable {
+                addr: addr.to_owned(),
+                reason: "it was removed and has not stopped yet; repeat the join".into(),
+            });
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// Makes it a learner, or updates what is known of it.
+async fn place(node: &Node, id: u64, peer: &Peer) -> Result<(), Refusal> {
+    match node.peers().get(&id) {
+        Some(known) if known == peer => Ok(()),
+        Some(_) => node.change(ChangeMembers::SetNodes(BTreeMap::from([(id, peer.clone())]))).await,
+        None => node.change(ChangeMembers::AddNodes(BTreeMap::from([(id, peer.clone())]))).await,
+    }
+}
+
+/// Waits until it has caught up and makes it a voter, in the place of `old` where there is one.
+async fn promote(
+    node: &Node,
+    id: u64,
+    request: &JoinRequest,
+    old: Option<u64>,
+) -> Result<JoinProgress, Refusal> {
+    let deadline = Instant::now() + node.tuning.join_patience;
+    let mut metrics = node.raft.metrics();
+    loop {
+        let (voter, last, matched) = {
+            let now = metrics.borrow_and_update();
+            if now.current_leader != Some(node.identity.node_id) {
+                return Err(node.serving_leader().map_or(Refusal::NoLeader, Refusal::NotLeader));
+            }
+            let held = now.replication.as_ref().and_then(|all| all.get(&id).copied().flatten());
+            let last = now.last_log_index.unwrap_or(0);
+            let matched = if id == node.identity.node_id { last } else { held.map_or(0, |log_id| log_id.index()) };
+            let voter = now.membership_config.membership().voter_ids().any(|voter| voter == id);
+            (voter, last, matched)
+        };
+        let suffrage = if voter { Suffrage::Voter } else { Suffrage::Learner };
+        let answer =
+            JoinAnswer { id: request.id.clone(), suffrage, matched_index: matched, last_index: last };
+        if voter && old.is_none() {
+            return Ok(JoinProgress::Voter(answer));
+        }
+        if matched + LAG_MAX >= last && matched > 0 {
+            node.change(swap(node, id, old)).await?;
+            return Ok(JoinProgress::Voter(JoinAnswer { suffrage: Suffrage::Voter, ..answer }));
+        }
+        if timeout_at(deadline, metrics.changed()).await.is_err() {
+            return Ok(JoinProgress::CatchingUp(answer));
+        }
+    }
+}
+
+/// The change that lets `id` vote and, in the same step, `old` go.
+fn swap(node: &Node, id: u64, old: Option<u64>) -> ChangeMembers<u64, Peer> {
+    let comes = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
+    let Some(old) = old else { return comes };
+    let voted = node.metrics().membership_config.membership().voter_ids().any(|voter| voter == old);
+    let gone = BTreeSet::from([old]);
+    let goes = if voted { ChangeMembers::RemoveVoters(gone) } else { ChangeMembers::RemoveNodes(gone) };
+    ChangeMembers::Batch(vec![comes, goes])
+}

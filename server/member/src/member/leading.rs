@@ -1,0 +1,112 @@
+//! What only a leader does, and where others send those who ask for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use conure_client::api::Role;
+use openraft::error::{ClientWriteError, RaftError};
+use openraft::raft::ClientWriteResponse;
+use openraft::{ChangeMembers, Instant as _};
+use tokio::sync::MutexGuard;
+use tokio::time::timeout;
+
+use super::core::Core;
+use super::node::Node;
+use crate::facade::Refusal;
+use crate::raft::types::{Peer, TypeConfig};
+
+/// How long a request waits for a membership change of someone else's to end.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a membership change may take to be committed.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(15);
+
+pub(crate) type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
+
+impl Core {
+    /// The present life, if this member leads in it.
+    pub(crate) fn leading(&self) -> Result<Arc<Node>, Refusal> {
+        let node = self.node()?;
+        if node.leads_now() && node.role == Role::Data {
+            return Ok(node);
+        }
+        Err(node.serving_leader().filter(|leader| leader.id != self.config.node_id).map_or(Refusal::NoLeader, Refusal::NotLeader))
+    }
+
+    /// The right to change the membership.
+    pub(crate) async fn turn(&self) -> Result<MutexGuard<'_, ()>, Refusal> {
+        timeout(TURN_PATIENCE, self.change.lock()).await.map_err(|_| Refusal::Conflict {
+            kind: "change-in-progress",
+            detail: "another membership change is under way; repeat this one when it has ended".into(),
+        })
+    }
+
+    /// `POST /transfer-leadership`.
+    pub(crate) async fn transfer_leadership(&self, id: &str) -> Result<(), Refusal> {
+        let node = self.leading()?;
+        let (target, peer) = node.find(id).ok_or_else(|| Refusal::UnknownMember(id.to_owned()))?;
+        if target == node.identity.node_id {
+            return Ok(());
+        }
+        let voter = node.metrics().membership_config.membership().voter_ids().any(|voter| voter == target);
+        if peer.role == Role::Arbiter || !voter {
+            return Err(Refusal::Conflict {
+                kind: "cannot-lead",
+                detail: format!("member {id:?} cannot lead: only data members that are voters can"),
+            });
+        }
+        let told = node.raft.trigger().transfer_leader(target).await;
+        told.map_err(|e| Refusal::UnknownOutcome(e.to_string()))?;
+        let wait = node.raft.wait(Some(CHANGE_PATIENCE));
+        let done = wait.metrics(|m| m.current_leader.is_some_and(|leader| leader != node.identity.node_id), "hand over");
+        done.await.map(drop).map_err(|_| Refusal::UnknownOutcome(format!("{id:?} did not take over in time")))
+    }
+}
+
+impl Node {
+    /// The member called `name`.
+    pub(crate) fn find(&self, name: &str) -> Option<(u64, Peer)> {
+        self.peers().into_iter().find(|(_, peer)| peer.name == name)
+    }
+
+    /// Whether `id` answered this leader lately.
+    pub(crate) fn answered_lately(&self, id: u64) -> bool {
+        let lately = (self.tuning.election_timeout_max * 2).max(Duration::from_secs(2));
+        id == self.identity.node_id
+            || self
+                .metrics()
+                .heartbeat
+                .and_then(|all| all.get(&id).copied().flatten())
+                .is_some_and(|at| at.elapsed() <= lately)
+    }
+
+    /// Makes one membership change, joint where it must be, and waits until it is committed.
+    pub(crate) async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), Refusal> {
+        let changed = timeout(CHANGE_PATIENCE, self.raft.change_membership(change, false)).await;
+        self.refused(changed).map(drop)
+    }
+
+    /// What went wrong with a write, as users hear it.
+    pub(crate) fn refused(
+        &self,
+        written: Result<Result<ClientWriteResponse<TypeConfig>, WriteError>, tokio::time::error::Elapsed>,
+    ) -> Result<ClientWriteResponse<TypeConfig>, Refusal> {
+        match written {
+            Err(_) => Err(Refusal::UnknownOutcome("no quorum confirmed it in time".into())),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+                let leader = self.serving_leader().filter(|leader| leader.id != self.identity.name);
+                Err(leader.map_or(Refusal::NoLeader, Refusal::NotLeader))
+            }
+            Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
+                Err(Refusal::UnknownOutcome("the leader changed meanwhile".into()))
+            }
+            Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(e)))) => {
+                Err(Refusal::Conflict { kind: "change-in-progress", detail: e.to_string() })
+            }
+            Ok(Err(RaftError::APIError(e))) => {
+                Err(Refusal::Conflict { kind: "change-in-progress", detail: e.to_string() })
+            }
+            Ok(Err(RaftError::Fatal(e))) => Err(Refusal::UnknownOutcome(e.to_string())),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The facade: everything that the HTTP API may ask of a member.
+//!
+//! `core` holds the data directory and what outlives a cluster; `node` is one life in one cluster; the other
+//! files are what a member does: `writes`, `reads`, `join`, `remove`, `lives` (bootstrap, adoption, release,
+//! removal), `keeper` (what runs by itself), `host` (what other members ask), `status`, `backup`.
+
+mod backup;
+mod calls;
+mod core;
+mod host;
+mod join;
+mod keeper;
+mod leading;
+mod lives;
+mod node;
+mod reads;
+mod remove;
+mod rounds;
+mod start;
+mod status;
+mod writes;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use conure_client::api;
+
+pub use backup::Backup;
+pub use start::StartError;
+
+use crate::facade::{Consistency, JoinProgress, Leader, MemberConfig, ReadAnswer, Refusal};
+use core::Core;
+
+/// A running member. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Member {
+    core: Arc<Core>,
+}
+
+impl Member {
+    /// Opens the data directory, listens on the Raft port, and goes on where the directory left off.
+    pub async fn start(config: MemberConfig) -> Result<Self, StartError> {
+        Ok(Self { core: start::start(config).await? })
+    }
+
+    /// Stores a value; answers once a quorum has it on disk and it was applied here.
+    pub async fn put(&self, key: Bytes, value: Bytes) -> Result<api::PutAnswer, Refusal> {
+        self.core.put(key, value).await
+    }
+
+    /// Removes a key; answers once a quorum has that on disk and it was applied here.
+    pub async fn delete(&self, key: Bytes) -> Result<api::DeleteAnswer, Refusal> {
+        self.core.delete(key).await
+    }
+
+    /// Reads a key, on any data member.
+    pub async fn get(&self, key: &[u8], consistency: Consistency) -> Result<ReadAnswer, Refusal> {
+        self.core.get(key, consistency).await
+    }
+
+    /// What `GET /status` answers.
+    pub fn status(&self) -> api::Status {
+        self.core.status()
+    }
+
+    /// What `GET /raft/config` answers.
+    pub fn raft_config(&self) -> api::RaftConfig {
+        self.core.raft_config()
+    }
+
+    /// Detailed figures of Raft, log and storage.
+    pub fn stats(&self) -> serde_json::Value {
+        self.core.stats()
+    }
+
+    /// Whether it serves: it is in a cluster, knows a leader and has caught up. The text says what is missing.
+    pub fn ready(&self) -> Result<(), String> {
+        self.core.ready()
+    }
+
+    /// Who leads, where that is known and the leader serves.
+    pub fn leader(&self) -> Option<Leader> {
+        self.core.node().ok().and_then(|node| node.serving_leader())
+    }
+
+    /// Brings a member into the cluster, as a learner and then as a voter. On the leader.
+    pub async fn join(&self, request: &api::JoinRequest) -> Result<JoinProgress, Refusal> {
+        self.core.join(request).await
+    }
+
+    /// Removes the member called `id` from the cluster. On the leader, which hands over before it removes itself.
+    pub async fn remove(&self, id: &str) -> Result<(), Refusal> {
+        self.core.remove(id).await
+    }
+
+    /// Starts a one-member cluster of that id, on a member that never belonged to any.
+    pub async fn bootstrap(&self, cluster_id: &str) -> Result<(), Refusal> {
+        Core::bootstrap(&self.core, cluster_id).await
+    }
+
+    /// Hands leadership to the voter called `id`. On the leader.
+    pub async fn transfer_leadership(&self, id: &str) -> Result<(), Refusal> {
+        self.core.transfer_leadership(id).await
+    }
+
+    /// A consistent backup of everything this member has applied.
+    pub async fn backup(&self) -> Result<Backup, Refusal> {
+        self.core.backup().await
+    }
+
+    /// Resolves with a text when the storage failed: the process must leave.
+    pub async fn failed(&self) -> String {
+        self.core.failure.wait().await
+    }
+
+    /// Hands leadership over, finishes what is in flight, syncs and stops.
+    pub async fn shutdown(&self) {
+        self.core.shutdown().await;
+    }
+
+    /// Stops at once, as a crash would: nothing is handed over, finished or made durable.
+    pub async fn halt(&self) {
+        self.core.halt().await;
+    }
+}

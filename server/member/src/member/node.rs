@@ -1,0 +1,241 @@
+//! One life in one cluster: a running Raft with its log, its state machine and its links.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use conure_btree::Db;
+use conure_client::api::Role;
+use conure_io::RealDisk;
+use conure_wal::{Floor, Wal};
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::{Config, Raft, RaftMetrics, SnapshotPolicy};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::rounds::{IndexRound, Rounds};
+use crate::facade::{Leader, Tuning};
+use crate::failure::Failure;
+use crate::identity::Identity;
+use crate::raft::log_store::LogStore;
+use crate::raft::state_machine::StateMachine;
+use crate::raft::store::{Store, TREE_FILE, floor_in};
+use crate::raft::types::{Peer, TypeConfig};
+use crate::transport::network::Dialer;
+
+/// The log's folder in the data directory.
+pub(crate) const LOG_DIR: &str = "log";
+
+pub(crate) type ConureRaft = Raft<TypeConfig, StateMachine>;
+pub(crate) type Metrics = RaftMetrics<TypeConfig>;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) identity: Identity,
+    pub(crate) role: Role,
+    pub(crate) raft: ConureRaft,
+    pub(crate) store: Arc<Store>,
+    pub(crate) log: LogStore,
+    pub(crate) dialer: Dialer,
+    /// Read-index rounds for readers on this member.
+    pub(crate) reads: Rounds<IndexRound>,
+    /// Read-index rounds that this member answers as the leader.
+    pub(crate) leads: Rounds<IndexRound>,
+    /// Held while a snapshot comes in.
+    pub(crate) incoming: Arc<Mutex<()>>,
+    /// Whether the state is at least as new as it was before this process began.
+    pub(crate) recovered: AtomicBool,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tuning: Tuning,
+}
+
+/// Opens log and tree in `dir` and starts Raft on them. The text of an error is one line for users.
+pub(crate) async fn start(
+    dir: &Path,
+    identity: Identity,
+    role: Role,
+    tuning: &Tuning,
+    failure: &Failure,
+    stop: CancellationToken,
+) -> Result<Node, String> {
+    let place = dir.display().to_string();
+    let (opened_dir, opened_identity, opened_failure) = (dir.to_owned(), identity.clone(), failure.clone());
+    let opened = tokio::task::spawn_blocking(move || open(&opened_dir, &opened_identity, role, &opened_failure));
+    let (store, log) = opened.await.map_err(|e| e.to_string())?.map_err(|e| format!("data_dir {place:?}: {e}"))?;
+    let dialer = Dialer {
+        cluster_id: identity.cluster_id.clone(),
+        incarnation: identity.incarnation,
+        node_id: identity.node_id,
+        removed: CancellationToken::new(),
+    };
+    let config = Arc::new(raft_config(&identity, role, tuning).map_err(|e| e.to_string())?);
+    let machine = StateMachine { store: Arc::clone(&store), floor: log.floor() };
+    let raft = Raft::new(identity.node_id, config, dialer.clone(), log.clone(), machine)
+        .await
+        .map_err(|e| format!("data_dir {place:?}: Raft cannot start: {e}"))?;
+    let leads = Rounds::new(IndexRound::Lead(raft.clone()), stop.clone());
+    let reads = Rounds::new(
+        IndexRound::Ask { raft: raft.clone(), leads: leads.clone(), dialer: dialer.clone(), connection: None },
+        stop.clone(),
+    );
+    Ok(Node {
+        identity,
+        role,
+        raft,
+        store,
+        log,
+        dialer,
+        reads,
+        leads,
+        incoming: Arc::default(),
+        recovered: AtomicBool::new(false),
+        stop,
+        tuning: tuning.clone(),
+    })
+}
+
+fn open(dir: &Path, identity: &Identity, role: Role, failure: &Failure) -> Result<(Arc<Store>, LogStore), String> {
+    let disk = Arc::new(RealDisk::new(dir).map_err(|e| e.to_string())?);
+    let db = Db::open(Arc::clone(&disk) as Arc<_>, TREE_FILE, Default::default()).map_err(|e| e.to_string())?;
+    let floor = floor_in(&db.begin_read().map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+    let floor = match floor {
+        None => None,
+        Some(bytes) => Some(Floor::decode(&bytes).ok_or("the tree's record of the log is unreadable")?),
+    };
+    let log_disk = Arc::new(RealDisk::new(&dir.join(LOG_DIR)).map_err(|e| e.to_string())?);
+    let mut options = conure_wal::Options::default();
+    options.must_exist = floor.is_some();
+    let (wal, _) = Wal::open(log_disk, options, floor.as_ref()).map_err(|e| e.to_string())?;
+    let store = Store::new(disk, Arc::new(db), role, failure.clone()).map_err(|e| e.to_string())?;
+    let applied = store.applied();
+    if applied.cluster_id.is_empty() {
+        store.found_cluster(&identity.cluster_id, identity.incarnation).map_err(|e| e.to_string())?;
+    } else if applied.cluster_id != identity.cluster_id || applied.incarnation != identity.incarnation {
+        return Err(format!(
+            "its database belongs to cluster {:?} (incarnation {}), its identity to {:?} ({}); the files of two members were \
+             mixed: put them back, or empty the directory and join again",
+            applied.cluster_id, applied.incarnation, identity.cluster_id, identity.incarnation
+        ));
+    }
+    Ok((Arc::new(store), LogStore::new(Arc::new(wal), failure.clone())))
+}
+
+fn raft_config(identity: &Identity, role: Role, tuning: &Tuning) -> Result<Config, openraft::ConfigError> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let keep = match role {
+        Role::Data => tuning.keep_entries,
+        // The keeper purges an arbiter's log, behind what every data voter holds.
+        Role::Arbiter => u64::MAX / 2,
+    };
+    Config {
+        cluster_name: identity.cluster_id.clone(),
+        heartbeat_interval: millis(tuning.heartbeat),
+        election_timeout_min: millis(tuning.election_timeout_min),
+        election_timeout_max: millis(tuning.election_timeout_max),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.checkpoint_entries),
+        max_in_snapshot_log_to_keep: keep,
+        purge_batch_size: 256,
+        max_payload_entries: 1_024,
+        install_snapshot_timeout: 600_000,
+        enable_pre_vote: Some(true),
+        // Applying is not synced and the commit index is not stored: a leader restored from disk would serve
+        // reads from the past.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    }
+    .validate()
+}
+
+impl Node {
+    /// Raft's figures as they are now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Whether this member leads, as far as it knows.
+    pub(crate) fn leads_now(&self) -> bool {
+        self.metrics().current_leader == Some(self.identity.node_id)
+    }
+
+    /// The leader and what the membership says of it.
+    pub(crate) fn leader(&self) -> Option<(u64, Peer)> {
+        let metrics = self.metrics();
+        let id = metrics.current_leader?;
+        Some((id, metrics.membership_config.membership().get_node(&id)?.clone()))
+    }
+
+    /// The leader, unless it is an arbiter, which leads only to hand over.
+    pub(crate) fn serving_leader(&self) -> Option<Leader> {
+        let (_, peer) = self.leader().filter(|(_, peer)| peer.role == Role::Data)?;
+        Some(Leader { id: peer.name, raft_addr: peer.raft_addr, http_addr: peer.http_addr })
+    }
+
+    /// All members by node id.
+    pub(crate) fn peers(&self) -> BTreeMap<u64, Peer> {
+        let metrics = self.metrics();
+        metrics.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
+    }
+
+    /// The data voters beside this member, the one that holds most of the log first.
+    pub(crate) fn successors(&self) -> Vec<u64> {
+        let metrics = self.metrics();
+        let membership = metrics.membership_config.membership();
+        let matched = |id: &u64| {
+            metrics.replication.as_ref().and_then(|all| all.get(id)).and_then(|log_id| *log_id).map(|l| l.index())
+        };
+        let data = |id: &u64| membership.get_node(id).is_some_and(|peer| peer.role == Role::Data);
+        let mut ids: Vec<u64> =
+            membership.voter_ids().filter(|id| *id != self.identity.node_id).filter(data).collect();
+        ids.sort_by_key(|id| std::cmp::Reverse((matched(id), *id)));
+        ids.dedup();
+        ids
+    }
+
+    /// If it leads: lets another data voter lead. Whether another one leads at the end.
+    pub(crate) async fn hand_over(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut metrics = self.raft.metrics();
+        loop {
+            if metrics.borrow_watched().current_leader != Some(self.identity.node_id) {
+                return true;
+            }
+            let Some(successor) = self.successors().first().copied() else { return false };
+            if self.raft.trigger().transfer_leader(successor).await.is_err() {
+                return false;
+            }
+            let round = Instant::now() + self.tuning.election_timeout_max * 2;
+            while metrics.borrow_watched().current_leader == Some(self.identity.node_id) {
+                let until = round.min(deadline);
+                if tokio::time::timeout_at(until, metrics.changed()).await.is_err() {
+                    break;
+                }
+            }
+            if Instant::now() >= deadline {
+                return metrics.borrow_watched().current_leader != Some(self.identity.node_id);
+            }
+        }
+    }
+
+    /// Ends this life. With `sync`, what was applied is made durable first.
+    pub(crate) async fn stop(&self, sync: bool) {
+        if let Err(e) = self.raft.shutdown().await {
+            tracing::warn!(error = %e, "Raft did not end well");
+        }
+        if sync {
+            let (store, floor) = (Arc::clone(&self.store), self.log.floor());
+            let done = tokio::task::spawn_blocking(move || store.checkpoint(&floor));
+            if let Ok(Err(e)) = timeout(Duration::from_secs(60), done).await.unwrap_or(Ok(Ok(Default::default()))) {
+                tracing::error!(error = %e, "the last checkpoint failed");
+            }
+        }
+        self.stop.cancel();
+    }
+
+    pub(crate) fn set_recovered(&self) {
+        self.recovered.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,162 @@
+//! From a configuration to a running member.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
+
+use conure_client::api::Role;
+use conure_io::{Disk as _, File, OpenMode, RealDisk};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::core::{Core, Counters};
+use super::host::HostCore;
+use super::node::LOG_DIR;
+use crate::facade::MemberConfig;
+use crate::failure::Failure;
+use crate::identity::{Identity, State};
+use crate::raft::store::TREE_FILE;
+use crate::transport::server;
+
+/// Locked as long as a process uses the data directory.
+const LOCK_FILE: &str = "lock";
+
+/// Why a member cannot start. Each text is one line that names the thing, its value and the mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be used: unwritable, locked, foreign, corrupt, or its log is damaged.
+    #[error("{0}")]
+    DataDir(String),
+    /// The Raft address cannot be bound.
+    #[error("raft_addr {addr:?} cannot be bound: {source}; stop what uses it or choose another --raft-addr")]
+    Bind {
+        /// The address.
+        addr: String,
+        /// What failed.
+        source: io::Error,
+    },
+}
+
+fn data_dir(dir: &Path, what: impl Display, mend: &str) -> StartError {
+    StartError::DataDir(format!("data_dir {:?} {what}; {mend}", dir.display().to_string()))
+}
+
+pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError> {
+    let dir = config.data_dir.clone();
+    let lock = take_lock(&dir)?;
+    let identity = identity(&dir, &config)?;
+    let listener = TcpListener::bind(&config.raft_addr)
+        .await
+        .map_err(|source| StartError::Bind { addr: config.raft_addr.clone(), source })?;
+    let tuning = config.tuning.clone();
+    let core = Arc::new(Core {
+        config,
+        dir,
+        _lock: lock,
+        identity: RwLock::new(identity.clone()),
+        node: RwLock::new(None),
+        life: Mutex::new(()),
+        change: Mutex::new(()),
+        failure: Failure::default(),
+        counters: Counters::default(),
+        port: Arc::default(),
+        stopping: AtomicBool::new(false),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        write_slots: Semaphore::new(tuning.writes_in_flight_max),
+        write_bytes: Semaphore::new(tuning.write_bytes_in_flight_max.min(Semaphore::MAX_PERMITS)),
+    });
+    let begun = begin(&core, identity).await;
+    if let Err(text) = begun {
+        core.halt().await;
+        return Err(StartError::DataDir(text));
+    }
+    let host = Arc::new(HostCore(Arc::clone(&core)));
+    let serving = server::serve(listener, host, Arc::clone(&core.port), core.stop.clone());
+    core.tasks.spawn(serving);
+    Ok(core)
+}
+
+/// Goes on where the directory left off.
+async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), String> {
+    match identity.state {
+        State::Member => core.begin_life(identity).await.map(drop),
+        State::Founding => core.found(&identity.cluster_id.clone()).await,
+        State::Fresh if core.config.bootstrap && core.config.role == Role::Data => {
+            let cluster_id =
+                core.config.cluster_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+            core.found(&cluster_id).await
+        }
+        State::Fresh | State::Released | State::Removed => {
+            tracing::warn!("{}", core.why_not_in_cluster());
+            Ok(())
+        }
+    }
+}
+
+fn take_lock(dir: &Path) -> Result<Arc<dyn File>, StartError> {
+    const UNUSABLE: &str = "choose a directory that this user may write, with --data-dir";
+    let disk = RealDisk::new(dir).map_err(|e| data_dir(dir, format!("cannot be made: {e}"), UNUSABLE))?;
+    let opened = match disk.open(LOCK_FILE, OpenMode::Existing) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => disk.open(LOCK_FILE, OpenMode::CreateNew),
+        other => other,
+    };
+    let file = opened.map_err(|e| data_dir(dir, format!("cannot be written: {e}"), UNUSABLE))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(data_dir(
+            dir,
+            "is in use by another process",
+            "stop that process, or choose another directory with --data-dir",
+        )),
+        Err(e) => Err(data_dir(dir, format!("cannot be locked: {e}"), UNUSABLE)),
+    }
+}
+
+fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
+    let loaded = Identity::load(dir).map_err(|e| {
+        data_dir(dir, format!("has an identity file that {e}"), "restore the file, or empty the directory and join again")
+    })?;
+    let identity = match loaded {
+        Some(identity) => identity,
+        None => {
+            for name in [TREE_FILE, LOG_DIR] {
+                if dir.join(name).exists() {
+                    return Err(data_dir(
+                        dir,
+                        format!("has a database ({name:?}) but no identity file"),
+                        "restore the file \"identity\", or empty the directory and join again",
+                    ));
+                }
+            }
+            let identity = Identity::fresh(&config.node_id);
+            identity
+                .store(dir)
+                .map_err(|e| data_dir(dir, format!("cannot be written: {e}"), "choose another with --data-dir"))?;
+            identity
+        }
+    };
+    if identity.name != config.node_id {
+        return Err(data_dir(
+            dir,
+            format!("belongs to member {:?}, not to {:?}", identity.name, config.node_id),
+            "start it with that --node-id, or choose another --data-dir",
+        ));
+    }
+    if let Some(expected) = &config.cluster_id
+        && !identity.cluster_id.is_empty()
+        && identity.cluster_id != *expected
+    {
+        return Err(data_dir(
+            dir,
+            format!("belongs to cluster {:?}, not to {expected:?}", identity.cluster_id),
+            "use the directory of this cluster, or empty it and join again",
+        ));
+    }
+    Ok(identity)
+}

@@ -1,0 +1,163 @@
+//! What a member says of itself.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use conure_client::api;
+use openraft::ServerState;
+use serde_json::{Value, json};
+
+use super::core::Core;
+use super::node::{Metrics, Node};
+
+/// A member that is further behind than that has not caught up.
+const READY_LAG_MAX: u64 = 1_000;
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn committed(metrics: &Metrics) -> u64 {
+    metrics.cluster_committed.max(metrics.local_committed).map_or(0, |log_id| log_id.index())
+}
+
+impl Core {
+    pub(crate) fn status(&self) -> api::Status {
+        let identity = self.identity();
+        let node = self.any_node();
+        let metrics = node.as_ref().map(|node| node.metrics());
+        let applied = node.as_ref().map(|node| node.store.applied());
+        let leader = node.as_ref().and_then(|node| node.leader()).map(|(_, peer)| peer);
+        let (leader, leader_raft_addr, leader_http_addr) =
+            leader.map(|peer| (peer.name, peer.raft_addr, peer.http_addr)).unwrap_or_default();
+        let serving = node.is_some() || !identity.cluster_id.is_empty();
+        api::Status {
+            is_leader: node.as_ref().is_some_and(|node| node.leads_now()),
+            leader,
+            leader_raft_addr,
+            leader_http_addr,
+            node_id: identity.name,
+            role: self.config.role,
+            term: metrics.as_ref().map_or(0, |metrics| metrics.current_term),
+            revision: applied.as_ref().map_or(0, |applied| applied.revision),
+            commit_index: metrics.as_ref().map_or(0, committed),
+            applied_index: applied.as_ref().map_or(0, |applied| applied.index()),
+            cluster_id: if serving { identity.cluster_id } else { String::new() },
+            incarnation: identity.incarnation,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            health: self.ready().err().unwrap_or_else(|| "ok".to_owned()),
+        }
+    }
+
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        let node = self.node().map_err(|refusal| refusal.to_string())?;
+        let metrics = node.metrics();
+        let Some((_, leader)) = node.leader() else {
+            return Err("no leader is known; see that a quorum of members runs and can reach each other".into());
+        };
+        let (committed, applied) = (committed(&metrics), node.store.applied().index());
+        if committed > applied + READY_LAG_MAX || !node.recovered.load(Ordering::Acquire) {
+            return Err(format!("still catching up with leader {:?}: applied {applied} of {committed}", leader.name));
+        }
+        if metrics.state == ServerState::Learner {
+            return Err("still a learner; its join is not complete".into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn raft_config(&self) -> api::RaftConfig {
+        let Some(node) = self.any_node() else { return api::RaftConfig { members: Vec::new() } };
+        let metrics = node.metrics();
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let members = membership.nodes().map(|(id, peer)| api::MemberInfo {
+            id: peer.name.clone(),
+            raft_addr: peer.raft_addr.clone(),
+            http_addr: peer.http_addr.clone(),
+            role: peer.role,
+            suffrage: if voters.contains(id) { api::Suffrage::Voter } else { api::Suffrage::Learner },
+        });
+        api::RaftConfig { members: members.collect() }
+    }
+
+    pub(crate) fn stats(&self) -> Value {
+        let identity = self.identity();
+        let node = self.any_node();
+        json!({
+            "node_id": identity.name,
+            "raft_node_id": identity.node_id.to_string(),
+            "state": format!("{:?}", identity.state).to_lowercase(),
+            "raft": node.as_ref().map(|node| raft(node)),
+            "log": node.as_ref().map(|node| log(node)),
+            "storage": node.as_ref().map(|node| storage(node)),
+            "clients": {
+                "reads_linearizable": get(&self.counters.reads_linearizable),
+                "reads_stale": get(&self.counters.reads_stale),
+                "reads_confirmed": get(&self.counters.read_rounds),
+                "writes": get(&self.counters.writes),
+                "writes_unknown": get(&self.counters.writes_unknown),
+                "busy": get(&self.counters.busy),
+            },
+            "port": {
+                "accepted": get(&self.port.accepted),
+                "crowded_out": get(&self.port.crowded_out),
+                "refused": get(&self.port.refused),
+                "malformed": get(&self.port.malformed),
+                "snapshots_received": get(&self.port.snapshots_received),
+            },
+        })
+    }
+}
+
+fn raft(node: &Node) -> Value {
+    let metrics = node.metrics();
+    let peers = node.peers();
+    let name = |id: &u64| peers.get(id).map_or_else(|| id.to_string(), |peer| peer.name.clone());
+    let index = |log_id: Option<crate::raft::types::LogId>| log_id.map(|log_id| log_id.index());
+    let matched: BTreeMap<String, Option<u64>> = metrics
+        .replication
+        .iter()
+        .flatten()
+        .map(|(id, log_id)| (name(id), log_id.map(|log_id| log_id.index())))
+        .collect();
+    json!({
+        "state": format!("{:?}", metrics.state).to_lowercase(),
+        "term": metrics.current_term,
+        "leader": metrics.current_leader.as_ref().map(name),
+        "last_log_index": metrics.last_log_index,
+        "committed_index": committed(&metrics),
+        "applied_index": index(metrics.last_applied),
+        "checkpoint_index": index(metrics.snapshot),
+        "purged_index": index(metrics.purged),
+        "matched": matched,
+        "joint": metrics.membership_config.membership().get_joint_config().len() > 1,
+        "recovered": node.recovered.load(Ordering::Acquire),
+    })
+}
+
+fn log(node: &Node) -> Value {
+    let wal = node.log.wal();
+    let stats = wal.stats();
+    json!({
+        "first_index": wal.first_index(),
+        "last_index": wal.last_index(),
+        "syncs": stats.syncs,
+        "batches": stats.batches,
+        "largest_group": stats.largest_group,
+        "appended_entries": stats.appended_entries,
+        "appended_bytes": stats.appended_bytes,
+        "segments": stats.segments,
+        "disk_bytes": stats.disk_bytes,
+        "queue_len": stats.queue_len,
+        "cached_bytes": stats.cached_bytes,
+    })
+}
+
+fn storage(node: &Node) -> Value {
+    let applied = node.store.applied();
+    json!({
+        "revision": applied.revision,
+        "applied_index": applied.index(),
+        "tree": format!("{:?}", node.store.db().stats()),
+    })
+}

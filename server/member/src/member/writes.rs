@@ -1,0 +1,78 @@
+//! Puts and deletes.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use conure_client::api::{DeleteAnswer, PutAnswer};
+use tokio::time::timeout;
+
+use super::core::{Core, Counters};
+use crate::facade::Refusal;
+use crate::raft::types::{Command, Outcome};
+
+const KEY_BYTES_MAX: usize = 4_096;
+const VALUE_BYTES_MAX: usize = 4 << 20;
+
+/// Refuses what is no key.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), Refusal> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        return Err(Refusal::Invalid(format!(
+            "the key has {} bytes; a key has 1 to {KEY_BYTES_MAX}",
+            key.len()
+        )));
+    }
+    Ok(())
+}
+
+impl Core {
+    pub(crate) async fn put(&self, key: Bytes, value: Bytes) -> Result<PutAnswer, Refusal> {
+        check_key(&key)?;
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(Refusal::Invalid(format!(
+                "the value has {} bytes; a value has at most {VALUE_BYTES_MAX}",
+                value.len()
+            )));
+        }
+        match self.write(Command::Put { key, value }).await? {
+            Outcome::Put { revision } => Ok(PutAnswer { revision }),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    pub(crate) async fn delete(&self, key: Bytes) -> Result<DeleteAnswer, Refusal> {
+        check_key(&key)?;
+        match self.write(Command::Delete { key }).await? {
+            Outcome::Deleted { deleted, revision } => Ok(DeleteAnswer { deleted, revision }),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    fn unexpected(&self, outcome: &Outcome) -> Refusal {
+        match outcome {
+            Outcome::Gone => Refusal::NotInCluster(self.why_not_in_cluster()),
+            other => Refusal::UnknownOutcome(format!("it was applied as {other:?}")),
+        }
+    }
+
+    async fn write(&self, command: Command) -> Result<Outcome, Refusal> {
+        let node = self.leading()?;
+        let busy = |_| {
+            Counters::add(&self.counters.busy);
+            Refusal::Busy
+        };
+        let weight = u32::try_from(command.weight()).unwrap_or(u32::MAX);
+        let _slot = self.write_slots.try_acquire().map_err(busy)?;
+        let _bytes = self.write_bytes.try_acquire_many(weight).map_err(busy)?;
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Refusal::Stopping);
+        }
+        let written = timeout(node.tuning.write_timeout, node.raft.client_write(command)).await;
+        let outcome = node.refused(written).map(|response| response.data);
+        match &outcome {
+            Ok(_) => Counters::add(&self.counters.writes),
+            Err(Refusal::UnknownOutcome(_)) => Counters::add(&self.counters.writes_unknown),
+            Err(_) => {}
+        }
+        outcome
+    }
+}

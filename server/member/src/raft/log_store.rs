@@ -1,0 +1,217 @@
+//! The log store as openraft sees it, over conure-wal.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, Range, RangeBounds};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use conure_wal::Wal;
+use futures::{Stream, stream};
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::OptionalSend;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use super::store::FloorOf;
+use super::types::{Entry, LogId, TypeConfig, Vote};
+use crate::failure::Failure;
+
+/// So many bytes of entries are read at once for a follower, or one entry.
+const REPLICATE_BYTES: usize = 2 << 20;
+/// So many bytes of entries are read at once to be applied, or one entry.
+const APPLY_BYTES: usize = 4 << 20;
+
+/// The log, shared by everyone who appends and reads.
+#[derive(Debug, Clone)]
+pub(crate) struct LogStore {
+    wal: Arc<Wal>,
+    failure: Failure,
+}
+
+fn wal_error(error: conure_wal::Error) -> io::Error {
+    io::Error::other(error)
+}
+
+fn encode<T: Serialize>(value: &T) -> io::Result<Bytes> {
+    postcard::to_stdvec(value).map(Bytes::from).map_err(io::Error::other)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    postcard::from_bytes(bytes)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("the log holds what it cannot: {e}")))
+}
+
+impl LogStore {
+    pub(crate) fn new(wal: Arc<Wal>, failure: Failure) -> Self {
+        Self { wal, failure }
+    }
+
+    /// The log underneath, for its figures.
+    pub(crate) fn wal(&self) -> &Wal {
+        &self.wal
+    }
+
+    /// What a checkpoint records of this log.
+    pub(crate) fn floor(&self) -> FloorOf {
+        let wal = Arc::clone(&self.wal);
+        Arc::new(move |applied| wal.floor(applied.map(|log_id| log_id.index())).encode())
+    }
+
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let entries = self.wal.read(range, bytes_max).map_err(wal_error)?;
+        entries.iter().map(|entry| decode(&entry.payload)).collect()
+    }
+
+    /// The callback of a submission, and what waits for it.
+    fn ticket(&self) -> (impl FnOnce(Result<(), conure_wal::Error>) + Send + 'static, Ticket) {
+        let (sender, receiver) = oneshot::channel();
+        let failure = self.failure.clone();
+        let done = move |result: Result<(), conure_wal::Error>| {
+            let result = result.map_err(|e| {
+                failure.set(&e.to_string());
+                wal_error(e)
+            });
+            // Nobody waits any more where Raft has stopped.
+            let _ = sender.send(result);
+        };
+        (done, Ticket(receiver))
+    }
+
+    fn last(&self) -> io::Result<Option<LogId>> {
+        match self.wal.last_index() {
+            Some(last) => Ok(self.read(last..last + 1, 1)?.pop().map(|entry| entry.log_id)),
+            None => self.purged(),
+        }
+    }
+
+    fn purged(&self) -> io::Result<Option<LogId>> {
+        self.wal.purged().map(|purged| decode(&purged.marker)).transpose()
+    }
+}
+
+struct Ticket(oneshot::Receiver<io::Result<()>>);
+
+impl Ticket {
+    async fn wait(self) -> io::Result<()> {
+        self.0.await.unwrap_or_else(|_| Err(io::Error::other("the log is closed")))
+    }
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(last) => last.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    start..end
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<Entry>, io::Error>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let mut range = bounds(&range);
+        let mut entries = Vec::new();
+        while !range.is_empty() {
+            let more = self.read(range.clone(), APPLY_BYTES)?;
+            let Some(last) = more.last() else { break };
+            range.start = last.log_id.index() + 1;
+            entries.extend(more);
+        }
+        Ok(entries)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        self.wal.vote().map(|vote| decode(&vote)).transpose()
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        self.read(start..end, REPLICATE_BYTES)
+    }
+
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let state = (self.clone(), bounds(&range), Vec::new().into_iter());
+        stream::unfold(Some(state), |state| async move {
+            let (log, mut range, mut entries) = state?;
+            loop {
+                if let Some(entry) = entries.next() {
+                    return Some((Ok(entry), Some((log, range, entries))));
+                }
+                if range.is_empty() {
+                    return None;
+                }
+                match log.read(range.clone(), APPLY_BYTES) {
+                    Err(e) => return Some((Err(e), None)),
+                    Ok(more) => {
+                        range.start = more.last().map_or(range.end, |last: &Entry| last.log_id.index() + 1);
+                        entries = more.into_iter();
+                    }
+                }
+            }
+        })
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        Ok(LogState { last_purged_log_id: self.purged()?, last_log_id: self.last()? })
+    }
+
+    async fn get_log_reader(&mut self) -> Self::LogReader {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let (done, ticket) = self.ticket();
+        self.wal.save_vote(encode(vote)?, done);
+        ticket.wait().await
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<conure_wal::Entry> = entries
+            .into_iter()
+            .map(|entry| Ok(conure_wal::Entry { index: entry.log_id.index(), payload: encode(&entry)? }))
+            .collect::<io::Result<_>>()?;
+        self.wal.room().await;
+        let failure = self.failure.clone();
+        self.wal.append(entries, move |result| {
+            callback.io_completed(result.map_err(|e| {
+                failure.set(&e.to_string());
+                wal_error(e)
+            }));
+        });
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let (done, ticket) = self.ticket();
+        self.wal.truncate(last_log_id.map_or(0, |log_id| log_id.index() + 1), done);
+        ticket.wait().await
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        let (done, ticket) = self.ticket();
+        self.wal.purge(log_id.index(), encode(&log_id)?, done);
+        ticket.wait().await
+    }
+}

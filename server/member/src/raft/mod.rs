@@ -1,0 +1,11 @@
+//! Raft on this disk: the log store over conure-wal, the state machine over conure-btree.
+//!
+//! **Invariant:** nothing here dials or listens.
+
+pub(crate) mod intake;
+pub(crate) mod log_store;
+pub(crate) mod records;
+pub(crate) mod state;
+pub(crate) mod state_machine;
+pub(crate) mod store;
+pub(crate) mod types;

@@ -1,0 +1,144 @@
+//! The state machine as openraft sees it.
+
+use std::io;
+use std::sync::Arc;
+
+use conure_client::api::Role;
+use futures::{Stream, StreamExt as _};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::{EntryPayload, OptionalSend};
+
+use super::intake::{Intake, Received};
+use super::records;
+use super::state::Applied;
+use super::store::{FloorOf, Store, View};
+use super::types::{Command, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+
+/// So many entries are applied in one commit at most.
+const BATCH_ENTRIES_MAX: usize = 1_024;
+/// And so many bytes of keys and values, or one entry.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// A snapshot, on either side.
+#[derive(Debug)]
+pub(crate) enum SnapshotData {
+    /// The tree as some moment saw it, to be sent.
+    View(Box<View>),
+    /// A whole tree that was received.
+    Received(Box<Received>),
+    /// What was applied and nothing else: what an arbiter has.
+    Bare(Box<Applied>),
+}
+
+type BuiltSnapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
+
+/// Applies entries to a [`Store`] and makes its checkpoints.
+#[derive(Clone)]
+pub(crate) struct StateMachine {
+    pub(crate) store: Arc<Store>,
+    pub(crate) floor: FloorOf,
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
+}
+
+impl StateMachine {
+    fn snapshot(store: &Store) -> io::Result<Option<BuiltSnapshot>> {
+        if store.role() == Role::Arbiter {
+            let applied = Applied::clone(&store.applied());
+            let meta = applied.snapshot_meta();
+            return Ok(applied.log_id.map(|_| Snapshot { meta, snapshot: SnapshotData::Bare(Box::new(applied)) }));
+        }
+        let view = store.view()?;
+        let meta = view.applied.snapshot_meta();
+        Ok(view.applied.log_id.map(|_| Snapshot { meta, snapshot: SnapshotData::View(Box::new(view)) }))
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let applied = self.store.applied();
+        Ok((applied.log_id, applied.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut more = true;
+        while more {
+            let (mut batch, mut responders, mut weight) = (Vec::new(), Vec::new(), 0);
+            while batch.len() < BATCH_ENTRIES_MAX && weight < BATCH_BYTES_MAX {
+                let Some(next) = entries.next().await else {
+                    more = false;
+                    break;
+                };
+                let (entry, responder) = next?;
+                if let EntryPayload::Normal(command) = &entry.payload {
+                    weight += Command::weight(command);
+                }
+                batch.push(entry);
+                responders.push(responder);
+            }
+            if batch.is_empty() {
+                break;
+            }
+            let store = Arc::clone(&self.store);
+            blocking(move || {
+                let outcomes = store.apply(batch)?;
+                for (responder, outcome) in responders.into_iter().zip(outcomes) {
+                    if let Some(responder) = responder {
+                        responder.send(outcome);
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+        let (store, floor, last) = (Arc::clone(&self.store), Arc::clone(&self.floor), meta.last_log_id);
+        blocking(move || match snapshot {
+            SnapshotData::Received(received) => store.install(received.into_db(last)?, &floor),
+            SnapshotData::Bare(applied) => store.install_bare(*applied, &floor),
+            SnapshotData::View(view) => {
+                let mut intake = Intake::create(store.disk())?;
+                records::send_all(&view.read, true, |chunk| intake.push(&chunk))?;
+                store.install(intake.finish()?.into_db(last)?, &floor)
+            }
+        })
+        .await
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<BuiltSnapshot>, io::Error> {
+        let store = Arc::clone(&self.store);
+        blocking(move || Self::snapshot(&store)).await
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+
+    /// The snapshot is the tree itself: building one makes it durable, so that the log may go.
+    async fn build_snapshot(&mut self) -> Result<BuiltSnapshot, io::Error> {
+        let (store, floor) = (Arc::clone(&self.store), Arc::clone(&self.floor));
+        blocking(move || {
+            let applied = store.checkpoint(&floor)?;
+            // What was built is named by the checkpoint: the log is purged behind that, not behind what was
+            // applied since.
+            let meta = applied.snapshot_meta();
+            Ok(Snapshot { meta, snapshot: SnapshotData::Bare(Box::new(applied)) })
+        })
+        .await
+    }
+}

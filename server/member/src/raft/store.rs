@@ -1,0 +1,256 @@
+//! The tree and what is known of it: shared by the state machine, the readers, and checkpoints.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bytes::Bytes;
+use conure_btree::{Db, Durability, ReadTxn, WriteTxn};
+use conure_client::api::Role;
+use conure_io::{Disk as _, RealDisk};
+use openraft::EntryPayload;
+use tokio::sync::watch;
+
+use super::state::{APPLIED_KEY, Applied, FLOOR_KEY, KV_TREE, META_TREE};
+use super::types::{Command, Entry, LogId, Outcome, StoredMembership};
+use crate::facade::{Found, ReadAnswer};
+use crate::failure::Failure;
+
+/// The tree's file.
+pub(crate) const TREE_FILE: &str = "tree.db";
+/// A tree that a snapshot is received into, until it is whole.
+pub(crate) const INCOMING_FILE: &str = "incoming.db";
+
+/// Gives the log's floor for a checkpoint that has applied up to this entry.
+pub(crate) type FloorOf = Arc<dyn Fn(Option<LogId>) -> Vec<u8> + Send + Sync>;
+
+/// One member's state machine.
+pub(crate) struct Store {
+    disk: Arc<RealDisk>,
+    /// Replaced as a whole when a snapshot is installed; readers keep the one that they began with.
+    db: RwLock<Arc<Db>>,
+    /// Whoever changes the tree holds this, and with it what was applied last.
+    writer: Mutex<Applied>,
+    /// The same for everyone else, sent once the change can be read.
+    applied: watch::Sender<Arc<Applied>>,
+    role: Role,
+    failure: Failure,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// A read snapshot and what was applied when it began.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) read: ReadTxn,
+    pub(crate) applied: Applied,
+}
+
+/// An engine error for those who know only the standard one.
+pub(crate) fn engine(error: conure_btree::Error) -> io::Error {
+    match error {
+        conure_btree::Error::Io { source, what } => io::Error::new(source.kind(), format!("cannot {what}: {source}")),
+        other => io::Error::other(other),
+    }
+}
+
+/// What the tree says was applied.
+pub(crate) fn applied_in(read: &ReadTxn) -> io::Result<Applied> {
+    let Some(meta) = read.tree(META_TREE).map_err(engine)? else { return Ok(Applied::default()) };
+    meta.get(APPLIED_KEY).map_err(engine)?.map_or_else(|| Ok(Applied::default()), Applied::decode)
+}
+
+/// The log's floor at the last durable checkpoint of the tree, if there was one.
+pub(crate) fn floor_in(read: &ReadTxn) -> io::Result<Option<Vec<u8>>> {
+    let Some(meta) = read.tree(META_TREE).map_err(engine)? else { return Ok(None) };
+    Ok(meta.get(FLOOR_KEY).map_err(engine)?.map(<[u8]>::to_vec))
+}
+
+impl Store {
+    /// The store over an opened tree.
+    pub(crate) fn new(disk: Arc<RealDisk>, db: Arc<Db>, role: Role, failure: Failure) -> io::Result<Self> {
+        let applied = applied_in(&db.begin_read().map_err(engine)?)?;
+        let (sender, _) = watch::channel(Arc::new(applied.clone()));
+        Ok(Self { disk, db: RwLock::new(db), writer: Mutex::new(applied), applied: sender, role, failure })
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What was applied, as it goes on.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Applied>> {
+        self.applied.subscribe()
+    }
+
+    /// What was applied.
+    pub(crate) fn applied(&self) -> Arc<Applied> {
+        Arc::clone(&self.applied.borrow())
+    }
+
+    /// The tree as it is now.
+    pub(crate) fn db(&self) -> Arc<Db> {
+        Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Its directory as a disk.
+    pub(crate) fn disk(&self) -> Arc<RealDisk> {
+        Arc::clone(&self.disk)
+    }
+
+    /// The value of `key` and the revision of the whole.
+    pub(crate) fn get(&self, key: &[u8]) -> io::Result<ReadAnswer> {
+        // The revision is taken first: an answer may be newer than it says, never older.
+        let revision = self.applied.borrow().revision;
+        let read = self.db().begin_read().map_err(engine)?;
+        let found = match read.tree(KV_TREE).map_err(engine)? {
+            Some(kv) => kv.get(key).map_err(engine)?.map(found_in).transpose()?,
+            None => None,
+        };
+        let revision = found.as_ref().map_or(revision, |found| found.revision.max(revision));
+        Ok(ReadAnswer { found, revision })
+    }
+
+    /// A snapshot of everything.
+    pub(crate) fn view(&self) -> io::Result<View> {
+        let read = self.db().begin_read().map_err(engine)?;
+        let applied = applied_in(&read)?;
+        Ok(View { read, applied })
+    }
+
+    /// Names the cluster that the data belongs to, durably.
+    pub(crate) fn found_cluster(&self, cluster_id: &str, incarnation: u64) -> io::Result<()> {
+        self.change(Durability::Durable, |applied, _| {
+            applied.cluster_id = cluster_id.to_owned();
+            applied.incarnation = incarnation;
+            Ok(())
+        })
+    }
+
+    /// Applies entries in order, all in one commit. The outcomes are in the entries' order; readers see the
+    /// changes before this returns. Not durable before the next checkpoint.
+    pub(crate) fn apply(&self, entries: Vec<Entry>) -> io::Result<Vec<Outcome>> {
+        self.change(Durability::Eventual, |applied, txn| {
+            entries.into_iter().map(|entry| self.apply_one(applied, txn, entry)).collect()
+        })
+    }
+
+    fn apply_one(&self, applied: &mut Applied, txn: &mut WriteTxn, entry: Entry) -> io::Result<Outcome> {
+        applied.log_id = Some(entry.log_id);
+        match entry.payload {
+            EntryPayload::Blank => Ok(Outcome::Nothing),
+            EntryPayload::Membership(membership) => {
+                applied.set_membership(StoredMembership::new(Some(entry.log_id), membership));
+                Ok(Outcome::Nothing)
+            }
+            EntryPayload::Normal(command) => self.apply_command(applied, txn, command),
+        }
+    }
+
+    fn apply_command(&self, applied: &mut Applied, txn: &mut WriteTxn, command: Command) -> io::Result<Outcome> {
+        if applied.released_for.is_some() {
+            return Ok(Outcome::Gone);
+        }
+        match command {
+            Command::Release { by } => {
+                let mut voters = applied.membership.voter_ids();
+                let alone = voters.next().is_some() && voters.next().is_none();
+                let free = alone && applied.revision == 0 && applied.membership.nodes().count() == 1;
+                if free {
+                    applied.released_for = Some(by);
+                }
+                Ok(Outcome::Released(free))
+            }
+            // An arbiter holds no data, so it cannot know which deletes counted, and counts nothing.
+            Command::Put { .. } | Command::Delete { .. } if self.role == Role::Arbiter => Ok(Outcome::Nothing),
+            Command::Put { key, value } => {
+                applied.revision += 1;
+                let revision = applied.revision;
+                let mut kv = txn.tree(KV_TREE).map_err(engine)?;
+                kv.put_parts(&key, &[&revision.to_le_bytes(), &value]).map_err(engine)?;
+                Ok(Outcome::Put { revision })
+            }
+            Command::Delete { key } => {
+                let deleted = txn.tree(KV_TREE).map_err(engine)?.delete(&key).map_err(engine)?;
+                applied.revision += u64::from(deleted);
+                Ok(Outcome::Deleted { deleted, revision: applied.revision })
+            }
+        }
+    }
+
+    /// Makes everything applied so far durable, together with what the log held then.
+    pub(crate) fn checkpoint(&self, floor: &FloorOf) -> io::Result<Applied> {
+        self.change(Durability::Durable, |applied, txn| {
+            let mut meta = txn.tree(META_TREE).map_err(engine)?;
+            meta.put(FLOOR_KEY, &floor(applied.log_id)).map_err(engine)?;
+            Ok(applied.clone())
+        })
+    }
+
+    /// Takes over the state of a snapshot without data.
+    pub(crate) fn install_bare(&self, state: Applied, floor: &FloorOf) -> io::Result<()> {
+        self.change(Durability::Durable, |applied, txn| {
+            let mut meta = txn.tree(META_TREE).map_err(engine)?;
+            meta.put(FLOOR_KEY, &floor(applied.log_id)).map_err(engine)?;
+            *applied = state;
+            Ok(())
+        })
+    }
+
+    /// Puts the whole tree in `incoming` (in [`INCOMING_FILE`]) in the place of the present one. A crash leaves
+    /// the old or the new.
+    pub(crate) fn install(&self, incoming: Db, floor: &FloorOf) -> io::Result<()> {
+        let mut writer = self.writer();
+        let work = || -> io::Result<(Db, Applied)> {
+            let applied = applied_in(&incoming.begin_read().map_err(engine)?)?;
+            let mut txn = incoming.begin_write().map_err(engine)?;
+            let mut meta = txn.tree(META_TREE).map_err(engine)?;
+            // The log does not reach the snapshot yet: the floor is what the log holds now.
+            meta.put(FLOOR_KEY, &floor(writer.log_id)).map_err(engine)?;
+            txn.commit(Durability::Durable).map_err(engine)?;
+            self.disk.rename(INCOMING_FILE, TREE_FILE)?;
+            self.disk.sync_dir()?;
+            Ok((incoming, applied))
+        };
+        let (db, applied) = work().inspect_err(|e| self.failure.set(&format!("installing a snapshot: {e}")))?;
+        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(db);
+        *writer = applied.clone();
+        self.applied.send_replace(Arc::new(applied));
+        Ok(())
+    }
+
+    fn change<T>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&mut Applied, &mut WriteTxn) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut writer = self.writer();
+        let mut applied = writer.clone();
+        let db = self.db();
+        let run = || -> io::Result<T> {
+            let mut txn = db.begin_write().map_err(engine)?;
+            let done = work(&mut applied, &mut txn)?;
+            txn.tree(META_TREE).map_err(engine)?.put(APPLIED_KEY, &applied.encode()?).map_err(engine)?;
+            txn.commit(durability).map_err(engine)?;
+            Ok(done)
+        };
+        let done = run().inspect_err(|e| self.failure.set(&format!("the database: {e}")))?;
+        *writer = applied.clone();
+        self.applied.send_replace(Arc::new(applied));
+        Ok(done)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Applied> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn found_in(stored: &[u8]) -> io::Result<Found> {
+    let Some((revision, value)) = stored.split_first_chunk::<8>() else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a value is shorter than its revision"));
+    };
+    Ok(Found { revision: u64::from_le_bytes(*revision), value: Bytes::copy_from_slice(value) })
+}

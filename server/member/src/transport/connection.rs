@@ -1,0 +1,100 @@
+//! The dialling end of a connection.
+
+use std::time::Duration;
+
+use tokio::io::BufReader;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::frame::{self, FRAME_MAX, FrameError, HELLO_MAX};
+use super::message::{Chunk, Failure, Greeting, Hello, RefusedHello, Request, Response};
+
+/// Why a call to another member failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("{0}")]
+    Connect(std::io::Error),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("{0}")]
+    Refused(RefusedHello),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("it gave an answer of the wrong kind")]
+    Confused,
+    #[error("it failed: {0}")]
+    Failed(Failure),
+    #[error("the snapshot cannot be read: {0}")]
+    Read(std::io::Error),
+    /// An arbiter leads: it has no data, so whoever needs a snapshot waits for another leader.
+    #[error("an arbiter has no snapshot to send")]
+    NothingToSend,
+}
+
+impl CallError {
+    /// Whether the other side is not there at all, so that trying at once again is of no use.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Refused(_) | Self::Failed(_))
+    }
+}
+
+/// An open connection on which requests are answered one by one.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// Dials `addr` and shakes hands, all within `patience`.
+    pub(crate) async fn open(addr: &str, hello: &Hello, patience: Duration) -> Result<Self, CallError> {
+        timeout(patience, async {
+            let stream = TcpStream::connect(addr).await.map_err(CallError::Connect)?;
+            stream.set_nodelay(true).map_err(CallError::Connect)?;
+            let mut stream = BufReader::new(stream);
+            frame::send(&mut stream, hello, HELLO_MAX).await?;
+            match frame::receive(&mut stream, HELLO_MAX).await? {
+                Greeting::Welcome => Ok(Self { stream }),
+                Greeting::Refused(why) => Err(CallError::Refused(why)),
+            }
+        })
+        .await
+        .unwrap_or(Err(CallError::Timeout(patience)))
+    }
+
+    /// Asks and waits for the answer. After an error the connection must not be used again.
+    pub(crate) async fn call(&mut self, request: &Request, patience: Duration) -> Result<Response, CallError> {
+        timeout(patience, async {
+            frame::send(&mut self.stream, request, FRAME_MAX).await?;
+            Ok(frame::receive(&mut self.stream, FRAME_MAX).await?)
+        })
+        .await
+        .unwrap_or(Err(CallError::Timeout(patience)))
+    }
+
+    /// Sends one piece of a snapshot.
+    pub(crate) async fn send_chunk(&mut self, chunk: &Chunk, patience: Duration) -> Result<(), CallError> {
+        timeout(patience, frame::send(&mut self.stream, chunk, FRAME_MAX))
+            .await
+            .map_err(|_| CallError::Timeout(patience))?
+            .map_err(CallError::from)
+    }
+
+    /// Waits for an answer that is still owed.
+    pub(crate) async fn answer(&mut self, patience: Duration) -> Result<Response, CallError> {
+        timeout(patience, frame::receive(&mut self.stream, FRAME_MAX))
+            .await
+            .map_err(|_| CallError::Timeout(patience))?
+            .map_err(CallError::from)
+    }
+}
+
+/// One question on a connection of its own.
+pub(crate) async fn ask(
+    addr: &str,
+    hello: &Hello,
+    request: &Request,
+    patience: Duration,
+) -> Result<Response, CallError> {
+    let mut connection = Connection::open(addr, hello, patience).await?;
+    connection.call(request, patience).await
+}

@@ -1,0 +1,126 @@
+//! A snapshot on its way in.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::task::JoinHandle;
+
+use super::message::CHUNK_MAX;
+use crate::raft::intake::Intake;
+use crate::raft::records::{Joiner, TreeId};
+use crate::raft::state::{APPLIED_KEY, Applied};
+use crate::raft::state_machine::SnapshotData;
+use crate::raft::store::Store;
+use crate::raft::types::{SnapshotMeta, Vote};
+
+/// Chunks that wait for the disk.
+const WAITING: usize = 2;
+
+/// What the writer is given. A channel that closes without an end was broken off.
+#[derive(Debug)]
+enum Piece {
+    Chunk(Bytes),
+    End,
+}
+
+/// Takes the chunks of one snapshot, and gives what they make when they are all there.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) vote: Vote,
+    pub(crate) meta: SnapshotMeta,
+    chunks: Option<mpsc::Sender<Piece>>,
+    writer: JoinHandle<io::Result<SnapshotData>>,
+    len: u64,
+    crc: u32,
+    /// One snapshot at a time: they all go into the same file.
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Incoming {
+    /// Begins to receive; the state machine is not touched before the whole is installed.
+    pub(crate) fn begin(
+        store: &Arc<Store>,
+        vote: Vote,
+        meta: SnapshotMeta,
+        with_data: bool,
+        turn: OwnedMutexGuard<()>,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let store = Arc::clone(store);
+        let writer = tokio::task::spawn_blocking(move || {
+            if with_data { receive_tree(&store, receiver) } else { receive_bare(receiver) }
+        });
+        Self { vote, meta, chunks: Some(sender), writer, len: 0, crc: 0, _turn: turn }
+    }
+
+    /// Takes the next chunk.
+    pub(crate) async fn push(&mut self, chunk: Bytes) -> io::Result<()> {
+        if chunk.len() > CHUNK_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk is too long"));
+        }
+        self.len += chunk.len() as u64;
+        self.crc = crc32c::crc32c_append(self.crc, &chunk);
+        if let Some(chunks) = &self.chunks
+            && chunks.send(Piece::Chunk(chunk)).await.is_err()
+        {
+            // The writer met an error: it is told at the end, and the rest is not needed.
+            self.chunks = None;
+        }
+        Ok(())
+    }
+
+    /// All chunks came: the whole, if it is what was sent.
+    pub(crate) async fn finish(mut self, len: u64, crc: u32) -> io::Result<(Vote, SnapshotMeta, SnapshotData)> {
+        let intact = self.len == len && self.crc == crc;
+        if !intact {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot did not arrive as it was sent"));
+        }
+        if let Some(chunks) = self.chunks.take() {
+            // Where the writer is gone already, its error is the answer.
+            let _ = chunks.send(Piece::End).await;
+        }
+        let data = (&mut self.writer).await.map_err(io::Error::other)??;
+        Ok((self.vote, self.meta.clone(), data))
+    }
+}
+
+fn invalid(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// Hands every chunk to `sink`; an error where the stream breaks off.
+fn each_chunk(
+    mut pieces: mpsc::Receiver<Piece>,
+    mut sink: impl FnMut(&Bytes) -> io::Result<()>,
+) -> io::Result<()> {
+    loop {
+        match pieces.blocking_recv() {
+            Some(Piece::Chunk(chunk)) => sink(&chunk)?,
+            Some(Piece::End) => return Ok(()),
+            None => return Err(invalid("the snapshot broke off")),
+        }
+    }
+}
+
+fn receive_tree(store: &Store, pieces: mpsc::Receiver<Piece>) -> io::Result<SnapshotData> {
+    let mut intake = Intake::create(store.disk())?;
+    each_chunk(pieces, |chunk| intake.push(chunk))?;
+    Ok(SnapshotData::Received(Box::new(intake.finish()?)))
+}
+
+fn receive_bare(pieces: mpsc::Receiver<Piece>) -> io::Result<SnapshotData> {
+    let (mut joiner, mut applied) = (Joiner::default(), None);
+    each_chunk(pieces, |chunk| {
+        joiner.push(chunk, |tree, key, value| {
+            if tree != TreeId::Meta || key != APPLIED_KEY {
+                return Err(invalid("a snapshot without data has data"));
+            }
+            applied = Some(Applied::decode(value)?);
+            Ok(())
+        })
+    })?;
+    let applied = applied.ok_or_else(|| invalid("the snapshot is empty"))?;
+    Ok(SnapshotData::Bare(Box::new(applied)))
+}

@@ -1,0 +1,166 @@
+//! What is said on the Raft port.
+
+use bytes::Bytes;
+use conure_client::api::Role;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest,
+    VoteResponse,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::identity::State;
+use crate::raft::types::{SnapshotMeta, TypeConfig, Vote};
+
+/// The first bytes of every connection.
+pub(crate) const MAGIC: [u8; 4] = *b"CNRD";
+/// Raised whenever what follows is no longer understood by older members.
+pub(crate) const PROTOCOL: u16 = 1;
+
+/// What a connection is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// Asks who is there; needs no target and changes nothing.
+    Identify,
+    /// A leader speaks to a node that is not in its cluster: release and adoption.
+    Invite,
+    /// Members of one cluster.
+    Cluster,
+}
+
+/// The first frame of a connection, from the dialling side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) magic: [u8; 4],
+    pub(crate) protocol: u16,
+    pub(crate) purpose: Purpose,
+    /// The sender's cluster.
+    pub(crate) cluster_id: String,
+    pub(crate) incarnation: u64,
+    /// The sender's node id.
+    pub(crate) sender: u64,
+    /// Whom the sender takes the other side for; 0 only to identify.
+    pub(crate) target: u64,
+}
+
+/// The answer to [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Greeting {
+    Welcome,
+    Refused(RefusedHello),
+}
+
+/// Why a connection is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub(crate) enum RefusedHello {
+    #[error("it speaks protocol {0}, this member speaks {PROTOCOL}; upgrade the older one")]
+    Protocol(u16),
+    #[error("it belongs to cluster {0:?}, incarnation {1}")]
+    Cluster(String, u64),
+    #[error("its node id is {0}, another than was expected there (its data directory changed)")]
+    Target(u64),
+    /// The sender was removed from the cluster: it must stop to campaign.
+    #[error("this member was removed from the cluster")]
+    Removed,
+    #[error("it serves no members now")]
+    NotServing,
+}
+
+/// Who a member is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identified {
+    pub(crate) name: String,
+    pub(crate) node_id: u64,
+    pub(crate) state: State,
+    pub(crate) cluster_id: String,
+    pub(crate) incarnation: u64,
+    pub(crate) role: Role,
+    pub(crate) raft_addr: String,
+    pub(crate) http_addr: String,
+    pub(crate) revision: u64,
+}
+
+/// What one member asks another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Identify,
+    /// Let go of your own cluster for mine, if you can.
+    Release {
+        by: String,
+    },
+    /// Follow my cluster, under a fresh node id where you had been in one before.
+    Adopt {
+        cluster_id: String,
+        incarnation: u64,
+        name: String,
+    },
+    Append(AppendEntriesRequest<TypeConfig>),
+    Vote(VoteRequest<TypeConfig>),
+    PreVote(VoteRequest<TypeConfig>),
+    Transfer(TransferLeaderRequest<TypeConfig>),
+    /// A snapshot follows, in chunks, once the other side said [`Response::Proceed`].
+    Snapshot {
+        vote: Vote,
+        meta: SnapshotMeta,
+        /// Whether user data is in it; an arbiter gets and has none.
+        with_data: bool,
+    },
+    /// The index that a read must wait for.
+    ReadIndex,
+    /// Remove the member of that name (asked by a leader that handed over first).
+    Remove {
+        id: String,
+    },
+    /// You were removed from the cluster.
+    Farewell,
+    /// Up to which index every data voter holds the log durably.
+    HeldByAll,
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Response {
+    Identified(Identified),
+    Released,
+    Adopted {
+        node_id: u64,
+    },
+    Append(AppendEntriesResponse<TypeConfig>),
+    Vote(VoteResponse<TypeConfig>),
+    Transferred(openraft::raft::TransferLeaderResponse<TypeConfig>),
+    /// Send the chunks.
+    Proceed,
+    Snapshot(SnapshotResponse<TypeConfig>),
+    ReadIndex(u64),
+    Done,
+    HeldByAll(Option<u64>),
+    /// The request was understood and is not done.
+    Failed(Failure),
+}
+
+/// Why a request is not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("it does not lead")]
+    NotLeader,
+    #[error("it is stopping or failed: {0}")]
+    Stopped(String),
+    /// `kind` names the conflict, as `Refusal::Conflict` does.
+    #[error("{detail}")]
+    Conflict { kind: String, detail: String },
+    #[error("no member is called {0:?}")]
+    UnknownMember(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// One piece of a snapshot on its way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Chunk {
+    /// Bytes of the record stream, at most [`CHUNK_MAX`].
+    Data(Bytes),
+    /// The end: how many bytes there were, and their checksum.
+    End { len: u64, crc: u32 },
+}
+
+/// The most bytes that one chunk holds.
+pub(crate) const CHUNK_MAX: usize = 1 << 20;

@@ -1,0 +1,225 @@
+//! What openraft needs of the network: links to the other members.
+
+use std::future::Future;
+use std::time::Duration;
+
+use conure_client::api::Role;
+use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RPCTypes};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{CallError, Connection};
+use super::message::{Hello, MAGIC, PROTOCOL, Purpose, RefusedHello, Request, Response};
+use super::outgoing;
+use crate::raft::state_machine::SnapshotData;
+use crate::raft::types::{Peer, TypeConfig, Vote};
+
+/// How long an append or a vote may take on the wire and on the other side's disk.
+const CALL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Who dials, and what to do when told that it was removed.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialer {
+    pub(crate) cluster_id: String,
+    pub(crate) incarnation: u64,
+    pub(crate) node_id: u64,
+    /// Cancelled when another member says that this one was removed.
+    pub(crate) removed: CancellationToken,
+}
+
+impl Dialer {
+    /// The first frame to the member `target`.
+    pub(crate) fn hello(&self, purpose: Purpose, target: u64) -> Hello {
+        Hello {
+            magic: MAGIC,
+            protocol: PROTOCOL,
+            purpose,
+            cluster_id: self.cluster_id.clone(),
+            incarnation: self.incarnation,
+            sender: self.node_id,
+            target,
+        }
+    }
+
+    fn link(&self, target: u64, node: &Peer) -> Link {
+        Link {
+            dialer: self.clone(),
+            target,
+            addr: node.raft_addr.clone(),
+            role: node.role,
+            connection: None,
+        }
+    }
+
+    /// Asks one question of a member of the cluster.
+    pub(crate) async fn ask(
+        &self,
+        target: u64,
+        addr: &str,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Response, CallError> {
+        let hello = self.hello(Purpose::Cluster, target);
+        let answer = super::connection::ask(addr, &hello, request, patience).await;
+        self.heed(&answer);
+        answer
+    }
+
+    fn heed<T>(&self, answer: &Result<T, CallError>) {
+        if matches!(answer, Err(CallError::Refused(RefusedHello::Removed))) {
+            self.removed.cancel();
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Dialer {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: u64, node: &Peer) -> Link {
+        self.link(target, node)
+    }
+}
+
+/// A link to one member, connected when it is first used and again after an error.
+#[derive(Debug)]
+pub(crate) struct Link {
+    dialer: Dialer,
+    target: u64,
+    addr: String,
+    role: Role,
+    connection: Option<Connection>,
+}
+
+impl Link {
+    async fn call(&mut self, request: &Request, patience: Duration) -> Result<Response, CallError> {
+        // Taken out while in use: a call that is dropped halfway leaves no half-used connection behind.
+        if let Some(mut used) = self.connection.take() {
+            match used.call(request, patience).await {
+                Ok(answer) => {
+                    self.connection = Some(used);
+                    return Ok(answer);
+                }
+                // The other side may have restarted since: every request bears being asked twice.
+                Err(CallError::Frame(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let hello = self.dialer.hello(Purpose::Cluster, self.target);
+        let opened = Connection::open(&self.addr, &hello, patience).await;
+        self.dialer.heed(&opened);
+        let mut fresh = opened?;
+        let answer = fresh.call(request, patience).await?;
+        self.connection = Some(fresh);
+        Ok(answer)
+    }
+
+    fn error(&self, action: RPCTypes, error: &CallError) -> RPCError<TypeConfig> {
+        match error {
+            CallError::Timeout(after) => RPCError::Timeout(Timeout {
+                action,
+                id: self.dialer.node_id,
+                target: self.target,
+                timeout: *after,
+            }),
+            e if e.is_unreachable() => RPCError::Unreachable(Unreachable::new(e)),
+            e => RPCError::Network(NetworkError::new(e)),
+        }
+    }
+
+    async fn ask(&mut self, action: RPCTypes, request: &Request) -> Result<Response, RPCError<TypeConfig>> {
+        let answer = self.call(request, CALL_PATIENCE).await;
+        answer.map_err(|e| self.error(action, &e))
+    }
+}
+
+fn confused() -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(&CallError::Confused))
+}
+
+fn failed(answer: Response) -> RPCError<TypeConfig> {
+    match answer {
+        Response::Failed(failure) => RPCError::Unreachable(Unreachable::new(&failure)),
+        _ => confused(),
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Link {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(RPCTypes::AppendEntries, &Request::Append(rpc)).await? {
+            Response::Append(answer) => Ok(answer),
+            other => Err(failed(other)),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(RPCTypes::Vote, &Request::Vote(rpc)).await? {
+            Response::Vote(answer) => Ok(answer),
+            other => Err(failed(other)),
+        }
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(RPCTypes::Vote, &Request::PreVote(rpc)).await? {
+            Response::Vote(answer) => Ok(answer),
+            other => Err(failed(other)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(RPCTypes::TransferLeader, &Request::Transfer(req)).await? {
+            Response::Transferred(answer) => Ok(answer),
+            other => Err(failed(other)),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let hello = self.dialer.hello(Purpose::Cluster, self.target);
+        let SnapshotData::View(view) = snapshot.snapshot else {
+            return Err(StreamingError::Unreachable(Unreachable::new(&CallError::NothingToSend)));
+        };
+        let with_data = self.role == Role::Data;
+        tracing::info!(to = %self.addr, last = ?snapshot.meta.last_log_id, with_data, "sending a snapshot");
+        let sending = outgoing::send(&self.addr, &hello, vote, snapshot.meta, *view, with_data);
+        tokio::select! {
+            sent = sending => sent.map_err(|e| {
+                tracing::warn!(to = %self.addr, error = %e, "a snapshot did not arrive");
+                match self.error(RPCTypes::InstallSnapshot, &e) {
+                    RPCError::Timeout(e) => StreamingError::Timeout(e),
+                    RPCError::Unreachable(e) => StreamingError::Unreachable(e),
+                    RPCError::Network(e) => StreamingError::Network(e),
+                    RPCError::RemoteError(e) => StreamingError::Network(NetworkError::new(&e)),
+                }
+            }),
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
+    }
+}
