@@ -12,13 +12,21 @@ use conure_wal::{Error, Floor, Wal};
 fn written() -> (SimDisk, Floor) {
     let disk = SimDisk::new();
     let (wal, _) = open(&disk).unwrap();
-    save_vote(&wal, b"the vote").unwrap();
+    // So many that the last segment holds several batches.
+    for _ in 0..7 {
+        save_vote(&wal, b"the vote").unwrap();
+    }
     for first in 0..30 {
         append(&wal, entries(first * 3..first * 3 + 3, 500)).unwrap();
     }
     let floor = wal.floor(Some(89));
     let image = disk.image().unwrap();
     drop(wal);
+    let (_, last) = contents(&image).pop().unwrap();
+    assert!(
+        last_batch_at(&last) > 4096 + 1024,
+        "damage before the last batch of the last segment is of interest"
+    );
     (image, floor)
 }
 
