@@ -46,6 +46,8 @@ mod cursor;
 mod db;
 mod error;
 mod hash;
+#[cfg(test)]
+mod hostile;
 mod meta;
 mod node;
 mod node_mut;

@@ -4,7 +4,8 @@
 //! by a crash (sectors of two commits, each whole) can be told from a damaged one (a sector that is not whole).
 
 use crate::bytes::{get_u32, get_u64, put_u32, put_u64, word};
-use crate::page::PageId;
+use crate::node::LEVEL_MAX;
+use crate::page::{FIRST_PAGE, PageId};
 
 pub(crate) const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"CONUREBT";
@@ -12,6 +13,8 @@ const ORDER: u32 = 0x0a0b_0c0d;
 pub(crate) const SECTOR: usize = 512;
 const SECTOR_HEAD: usize = 12;
 const SECTOR_BODY: usize = SECTOR - SECTOR_HEAD;
+/// Commits are numbered up to here, so that counting on cannot overflow.
+const TXN_MAX: u64 = 1 << 62;
 /// Bytes of the payload before the directory.
 const FIXED: usize = 96;
 
@@ -115,11 +118,11 @@ pub(crate) fn decode(slot: u8, page: &[u8]) -> Slot {
     let mut oldest = u64::MAX;
     let mut damaged = false;
     for (i, sector) in page.chunks(SECTOR).enumerate() {
-        if sector_checksum(slot, i, sector) != get_u32(sector, 0) {
+        let txn = get_u64(sector, 4);
+        if sector_checksum(slot, i, sector) != get_u32(sector, 0) || txn > TXN_MAX {
             damaged = true;
             continue;
         }
-        let txn = get_u64(sector, 4);
         newest = newest.max(Some(txn));
         oldest = oldest.min(txn);
         payload.extend_from_slice(&sector[SECTOR_HEAD..]);
@@ -140,14 +143,20 @@ pub(crate) fn decode(slot: u8, page: &[u8]) -> Slot {
 fn parse(payload: &[u8], page_size: usize) -> Option<Meta> {
     let listed = get_u32(payload, 68) as usize;
     let level = u8::try_from(get_u32(payload, 44)).ok()?;
-    if get_u32(payload, 20) as usize != page_size || listed > list_len_max(page_size) {
+    let txn = get_u64(payload, 32);
+    let sound = get_u32(payload, 20) as usize == page_size
+        && txn <= TXN_MAX
+        && level <= LEVEL_MAX
+        && get_u32(payload, 56) >= FIRST_PAGE
+        && listed <= list_len_max(page_size);
+    if !sound {
         return None;
     }
     let list_at = FIXED + 4 * directory_len(page_size);
     Some(Meta {
         page_size,
         file_id: get_u64(payload, 24),
-        txn: get_u64(payload, 32),
+        txn,
         catalogue: TreeState { root: get_u32(payload, 40), level, keys: get_u64(payload, 48) },
         end: get_u32(payload, 56),
         free_pages: get_u64(payload, 60),

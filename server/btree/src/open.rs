@@ -21,7 +21,12 @@ use crate::{Error, Options};
 pub(crate) fn open(disk: &dyn Disk, name: &str, options: Options) -> Result<Shared, Error> {
     options.check()?;
     let file = match disk.open(name, OpenMode::Existing) {
-        Ok(file) => lock(file, name)?,
+        Ok(file) => {
+            let file = lock(file, name)?;
+            // Its maker may have been killed after it named the file and before that was durable.
+            disk.sync_dir().map_err(Error::io("sync the database directory"))?;
+            file
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(disk, name, &options)?,
         Err(error) => return Err(Error::Io { what: "open the database file", source: error }),
     };

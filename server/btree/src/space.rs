@@ -123,8 +123,8 @@ impl Space {
                 continue;
             }
             let run = view.run(page)?;
-            if Kind::of(run) != Some(Kind::Directory) {
-                return Err(Error::corrupt(page, "it is not the directory of free pages"));
+            if Kind::of(run) != Some(Kind::Directory) || get_u32(run, page::EXTRA) != word(i) {
+                return Err(Error::corrupt(page, format!("it is not directory {i} of free pages")));
             }
             for (j, zone) in chunk.iter_mut().enumerate() {
                 let page = get_u32(run, HEADER + 4 * j);
@@ -174,7 +174,7 @@ impl Space {
                 space.ready[word] &= !bits;
                 space.free[word] &= !bits;
             });
-            self.free_pages -= u64::from(pages);
+            self.free_pages = self.free_pages.saturating_sub(u64::from(pages));
             self.ready_pages -= u64::from(pages);
             self.mark_dirty(id, pages);
             return Ok(id);
@@ -275,7 +275,7 @@ impl Space {
     /// Takes back [`Space::free`].
     pub(crate) fn unfree(&mut self, id: PageId, pages: u32) {
         self.change(id, pages, |space, word, bits| space.free[word] &= !bits);
-        self.free_pages -= u64::from(pages);
+        self.free_pages = self.free_pages.saturating_sub(u64::from(pages));
     }
 
     /// Whether the page counts as free; zones must be loaded.
@@ -289,7 +289,7 @@ impl Space {
             let bit = 1 << (page % 64);
             let word = page as usize / 64;
             if self.free[word] & bit != 0 {
-                self.free_pages -= 1;
+                self.free_pages = self.free_pages.saturating_sub(1);
             }
             if self.ready[word] & bit != 0 {
                 self.ready_pages -= 1;
@@ -340,7 +340,7 @@ impl Space {
                     moved_zones[zone] = true;
                     settled = false;
                     let old = std::mem::take(&mut self.zones[zone].page);
-                    self.give_up(old, &mut out);
+                    self.give_up(old, &mut out)?;
                 }
                 if self.zones[zone].page == 0 && self.zone_words(zone).iter().any(|bits| *bits != 0) {
                     self.zones[zone].page = self.alloc(1, view)?;
@@ -351,7 +351,7 @@ impl Space {
                     moved_directory[slot] = true;
                     settled = false;
                     let old = std::mem::take(&mut self.directory[slot]);
-                    self.give_up(old, &mut out);
+                    self.give_up(old, &mut out)?;
                 }
                 if self.directory[slot] == 0 && self.directory_zones(slot).iter().any(|zone| zone.page != 0) {
                     self.directory[slot] = self.alloc(1, view)?;
@@ -366,11 +366,21 @@ impl Space {
         Ok(out)
     }
 
-    fn give_up(&mut self, page: PageId, out: &mut SpacePages) {
+    fn give_up(&mut self, page: PageId, out: &mut SpacePages) -> Result<(), Error> {
         if page >= FIRST_PAGE {
+            self.check_in_use(page, 1)?;
             self.free(page, 1);
             out.freed.push(page);
         }
+        Ok(())
+    }
+
+    /// A page reached twice would be freed twice: only a corrupt file has one.
+    pub(crate) fn check_in_use(&self, id: PageId, pages: u32) -> Result<(), Error> {
+        if (id..id.saturating_add(pages)).any(|page| page >= self.end || self.is_free(page)) {
+            return Err(Error::corrupt(id, "it is in use and free at once"));
+        }
+        Ok(())
     }
 
     fn encode(&mut self, moved_directory: &[bool], out: &mut SpacePages) {

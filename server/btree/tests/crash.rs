@@ -5,6 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::panic,
     reason = "a test's helpers may fail the test, and say what they did"
 )]
 
@@ -13,7 +14,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Model, contents, open, options, random_changes};
-use conure_btree::{Db, Durability, Options};
+use conure_btree::{Durability, Options};
 use conure_io::{Random, SimDisk};
 
 /// A durable commit: what it left, and how many operations the disk had seen when it began and when it returned.
@@ -50,8 +51,9 @@ impl Recorded {
 fn record(disk: SimDisk, start: Model, options: Options, random: &mut Random, transactions: u64) -> Recorded {
     let mut now = start.clone();
     let mut durable = Arc::new(start);
-    let mut commits = vec![Commit { began: 0, returned: 0, model: Arc::clone(&durable) }];
     let mut db = open(&disk, options.clone()).unwrap();
+    assert_eq!(contents(&db.begin_read().unwrap()).unwrap(), now);
+    let mut commits = vec![Commit { began: 0, returned: disk.ops(), model: Arc::clone(&durable) }];
     let mut readers = Vec::new();
     let space = [15, 120, 1500][usize::try_from(random.below(3)).unwrap()];
     let durables = [20, 60, 100][usize::try_from(random.below(3)).unwrap()];
@@ -94,12 +96,18 @@ fn record(disk: SimDisk, start: Model, options: Options, random: &mut Random, tr
     Recorded { disk, commits, options }
 }
 
-/// Makes an image, opens it and compares; the database and what it holds.
-fn examine(recorded: &Recorded, prefix: usize, seed: u64, origin: &str) -> (SimDisk, Db, Model) {
+/// Makes an image, opens it and compares; the image and what it holds.
+fn examine(recorded: &Recorded, prefix: usize, seed: u64, origin: &str) -> (SimDisk, Model) {
     let image = recorded.disk.crash_image(prefix, seed).unwrap();
+    let found = compare(recorded, prefix, &image, origin);
+    (image, found)
+}
+
+/// Opens what a crash or a kill at `prefix` left; what it holds, which is one of the states that may be there.
+fn compare(recorded: &Recorded, prefix: usize, image: &SimDisk, origin: &str) -> Model {
     let allowed = recorded.allowed(prefix);
     let db =
-        open(&image, recorded.options.clone()).unwrap_or_else(|error| panic!("{origin}: corrupt: {error}"));
+        open(image, recorded.options.clone()).unwrap_or_else(|error| panic!("{origin}: corrupt: {error}"));
     let found =
         contents(&db.begin_read().unwrap()).unwrap_or_else(|error| panic!("{origin}: corrupt: {error}"));
     assert!(
@@ -110,14 +118,18 @@ fn examine(recorded: &Recorded, prefix: usize, seed: u64, origin: &str) -> (SimD
     );
     let report = db.check().unwrap();
     assert!(report.is_clean(), "{origin}: corrupt: {:?}", report.problems);
-    (image, db, found)
+    found
 }
 
 fn images_wanted() -> u64 {
     std::env::var("CONURE_CRASH_IMAGES").map_or(1600, |text| text.parse().unwrap())
 }
 
-/// Crashes recorded workloads, and every fourth image once more while it recovers and goes on.
+fn below(random: &mut Random, bound: usize) -> usize {
+    usize::try_from(random.below(bound as u64)).unwrap()
+}
+
+/// Crashes recorded workloads, and half of the images once more after they were opened.
 fn crash(page_size: u32, images: u64, seed: u64) -> u64 {
     const IMAGES_A_WORKLOAD: u64 = 50;
     let mut made = 0;
@@ -130,22 +142,41 @@ fn crash(page_size: u32, images: u64, seed: u64) -> u64 {
             chosen.dirty_bytes_max = 4 * 1024;
         }
         let recorded = record(SimDisk::new(), Model::new(), chosen, random, 25);
-        let ops = recorded.disk.ops() as u64;
+        let points = recorded.disk.sync_points();
         for i in 0..IMAGES_A_WORKLOAD.min(images - made) {
-            // The prefixes are spread over the whole recording; over many workloads every kind of moment is met.
-            let prefix =
-                usize::try_from((i * ops / IMAGES_A_WORKLOAD + random.below(ops)) % (ops + 1)).unwrap();
+            // Right before a sync most is at stake; the other prefixes are spread over the whole recording.
+            let prefix = if random.chance(50) {
+                points[below(random, points.len())]
+            } else {
+                below(random, recorded.disk.ops() + 1)
+            };
             let image_seed = random.next_u64();
-            let origin = format!("workload {workload_seed}, prefix {prefix} of {ops}, image {image_seed}");
-            let (image, db, found) = examine(&recorded, prefix, image_seed, &origin);
+            let origin = format!("workload {workload_seed}, prefix {prefix}, image {image_seed}");
+            let (image, found) = examine(&recorded, prefix, image_seed, &origin);
             made += 1;
-            if i % 4 == 0 && made < images {
-                drop(db);
+            if made == images {
+                break;
+            }
+            if i % 4 == 0 {
                 // What opening did to the image may be torn too, and what came after it.
                 let again = record(image, found, recorded.options.clone(), random, 4);
-                let prefix = usize::try_from(random.below(again.disk.ops() as u64 + 1)).unwrap();
-                let origin = format!("{origin}, then prefix {prefix}");
-                examine(&again, prefix, random.next_u64(), &origin);
+                let prefix = below(random, again.disk.ops() + 1);
+                examine(&again, prefix, random.next_u64(), &format!("{origin}, then prefix {prefix}"));
+                made += 1;
+            } else if i % 4 == 2 {
+                // A process killed in the middle: the next one finds what is not durable yet, and must make it so
+                // before it builds on it.
+                let kill = || recorded.disk.kill_image(prefix).unwrap();
+                let found = compare(&recorded, prefix, &kill(), &origin);
+                let again = record(kill(), found, recorded.options.clone(), random, 3);
+                let reopened = again.commits[0].returned;
+                let prefix = reopened + below(random, again.disk.ops() + 1 - reopened);
+                examine(
+                    &again,
+                    prefix,
+                    random.next_u64(),
+                    &format!("{origin}, killed, then prefix {prefix}"),
+                );
                 made += 1;
             }
         }

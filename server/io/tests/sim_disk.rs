@@ -1,5 +1,7 @@
 //! The simulated disk keeps what was synced, loses what was not, and fails when told to.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+
 use std::collections::BTreeSet;
 use std::io;
 
@@ -121,6 +123,29 @@ fn the_map_shows_later_writes_and_the_lock_is_exclusive() {
     assert_eq!(other.try_lock().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     drop(file);
     other.try_lock().unwrap();
+}
+
+#[test]
+fn a_killed_process_leaves_what_it_wrote_but_no_more_durable_than_it_was() {
+    let disk = SimDisk::new();
+    let file = disk.open("a", OpenMode::CreateNew).unwrap();
+    disk.sync_dir().unwrap();
+    file.try_lock().unwrap();
+    file.write_all_at(&[1; 512], 0).unwrap();
+    file.sync_data().unwrap();
+    file.write_all_at(&[2; 512], 0).unwrap();
+    let prefix = disk.ops();
+    file.write_all_at(&[3; 512], 0).unwrap();
+
+    let image = disk.kill_image(prefix).unwrap();
+    assert_eq!(contents(&image, "a").unwrap(), [2; 512]);
+    image.open("a", OpenMode::Existing).unwrap().try_lock().unwrap();
+    let crashed: BTreeSet<u8> = (0..50)
+        .map(|seed| contents(&image.crash_image(image.ops(), seed).unwrap(), "a").unwrap()[0])
+        .collect();
+    assert_eq!(crashed, BTreeSet::from([1, 2]));
+    image.open("a", OpenMode::Existing).unwrap().sync_data().unwrap();
+    assert_eq!(contents(&image.crash_image(image.ops(), 1).unwrap(), "a").unwrap(), [2; 512]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl WriteTxn {
                 slot
             }
             Err(slot) => {
-                tree.keys += 1;
+                tree.keys = tree.keys.saturating_add(1);
                 slot
             }
         };

@@ -185,6 +185,9 @@ impl WriteTxn {
         let id = writer.space.alloc(pages, &view)?;
         // Remembered before anything else can fail, so that giving up the transaction gives the pages back.
         self.allocated.push((id, pages));
+        if self.dirty.contains_key(&id) {
+            return Err(Error::corrupt(id, "it is in use and free at once"));
+        }
         let writer = self.writer_mut();
         commit::grow(&shared, writer)?;
         writer.view.distrust(id, pages);
@@ -204,7 +207,7 @@ impl WriteTxn {
         if born == txn {
             return self.release_own(id, pages);
         }
-        self.check_in_use(id, pages)?;
+        self.writer().space.check_in_use(id, pages)?;
         self.writer_mut().space.free(id, pages);
         self.freed.push(Freed { id, pages, born, freed: txn });
         Ok(())
@@ -212,20 +215,11 @@ impl WriteTxn {
 
     /// Lets go of a run that this transaction took: nobody else has ever seen it.
     fn release_own(&mut self, id: PageId, pages: u32) -> Result<(), Error> {
-        self.check_in_use(id, pages)?;
+        self.writer().space.check_in_use(id, pages)?;
         let writer = self.writer_mut();
         writer.written.remove(id);
         writer.space.free(id, pages);
         writer.space.ready(id, pages);
-        Ok(())
-    }
-
-    /// A page reached twice would be freed twice: only a corrupt file has one.
-    fn check_in_use(&self, id: PageId, pages: u32) -> Result<(), Error> {
-        let space = &self.writer().space;
-        if (id..id + pages).any(|page| page >= space.end() || space.is_free(page)) {
-            return Err(Error::corrupt(id, "it is in use and free at once"));
-        }
         Ok(())
     }
 

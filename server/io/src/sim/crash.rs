@@ -89,6 +89,28 @@ pub(super) fn replay(
     (files.into_iter().map(|file| file.bytes).collect(), names)
 }
 
+/// The files and names as programs see them after the first `prefix_len` operations, synced or not.
+pub(super) fn seen(journal: &Journal, prefix_len: usize) -> (Vec<Vec<u8>>, BTreeMap<String, usize>) {
+    let mut files = journal.base_files.clone();
+    let mut names = journal.base_names.clone();
+    for op in journal.ops.iter().take(prefix_len) {
+        match op {
+            Op::Write { inode, offset, bytes } => put(&mut files[*inode], *offset, bytes),
+            Op::SetLen { inode, len } => files[*inode].resize(to_index(*len), 0),
+            Op::Name(op) => {
+                if let NameOp::Create { inode, .. } = op
+                    && *inode == files.len()
+                {
+                    files.push(Vec::new());
+                }
+                op.apply(&mut names);
+            }
+            Op::Sync { .. } | Op::FailedSync { .. } | Op::SyncDir => {}
+        }
+    }
+    (files, names)
+}
+
 fn to_index(offset: u64) -> usize {
     usize::try_from(offset).expect("a simulated file fits into memory")
 }

@@ -10,7 +10,7 @@ pub(super) struct Journal {
     pub(super) ops: Vec<Op>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Op {
     Write { inode: usize, offset: u64, bytes: Vec<u8> },
     SetLen { inode: usize, len: u64 },

@@ -66,6 +66,13 @@ impl SimDisk {
         self.state().journal.ops.len()
     }
 
+    /// The prefixes that end right before a sync: the moments at which most is unsynced.
+    pub fn sync_points(&self) -> Vec<usize> {
+        let state = self.state();
+        let is_sync = |op: &Op| matches!(op, Op::Sync { .. } | Op::FailedSync { .. } | Op::SyncDir);
+        state.journal.ops.iter().enumerate().filter(|(_, op)| is_sync(op)).map(|(at, _)| at).collect()
+    }
+
     /// How many times [`File::sync_data`] was called, failures included.
     pub fn syncs(&self) -> u64 {
         self.state().syncs
@@ -81,14 +88,22 @@ impl SimDisk {
         Self::with_files(files, names)
     }
 
+    /// What another process finds when the one that uses this disk is killed after the first `prefix_len`
+    /// operations: everything written is seen, and is as durable as it was. The operations go on counting from there.
+    pub fn kill_image(&self, prefix_len: usize) -> io::Result<SimDisk> {
+        let state = self.state();
+        let (files, names) = crash::seen(&state.journal, prefix_len);
+        let journal = Journal {
+            base_files: state.journal.base_files.clone(),
+            base_names: state.journal.base_names.clone(),
+            ops: state.journal.ops.iter().take(prefix_len).cloned().collect(),
+        };
+        Ok(Self::with_state(inodes(&files)?, names, journal))
+    }
+
     /// A disk that durably holds the given files: those of `names`, by index.
     fn with_files(files: Vec<Vec<u8>>, names: BTreeMap<String, usize>) -> io::Result<SimDisk> {
-        let mut inodes = Vec::with_capacity(files.len());
-        for bytes in &files {
-            let file = memfd()?;
-            file.write_all_at(bytes, 0)?;
-            inodes.push(Inode { file, locked: false, len: bytes.len() as u64 });
-        }
+        let inodes = inodes(&files)?;
         let journal = Journal { base_files: files, base_names: names.clone(), ops: Vec::new() };
         Ok(Self::with_state(inodes, names, journal))
     }
@@ -146,6 +161,16 @@ impl Default for SimDisk {
 
 fn memfd() -> io::Result<fs::File> {
     Ok(fs::File::from(rustix::fs::memfd_create("conure-sim", rustix::fs::MemfdFlags::CLOEXEC)?))
+}
+
+fn inodes(files: &[Vec<u8>]) -> io::Result<Vec<Inode>> {
+    let mut inodes = Vec::with_capacity(files.len());
+    for bytes in files {
+        let file = memfd()?;
+        file.write_all_at(bytes, 0)?;
+        inodes.push(Inode { file, locked: false, len: bytes.len() as u64 });
+    }
+    Ok(inodes)
 }
 
 fn not_found(name: &str) -> io::Error {
