@@ -41,4 +41,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [conuredb.dev]
   resources: [conureclusters/status]
   verbs: [patch]
+# To patch creates what is not there yet, for which the API server asks for create too.
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# The administration token of each cluster.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create]
+- apiGroups: [""]
+  resources: [pods, persistentvolumeclaims]
+  verbs: [list, watch]
+# To replace a member, never past its disruption budget.
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+# Its own events, and those that say why a volume stays unbound.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [list, create, patch]
 {{- end -}}
