@@ -123,11 +123,14 @@ fn blueprint<'a>(
     identity: Identity,
 ) -> Blueprint<'a> {
     let running = view::running_image(observed);
+    let mut owner = observed.cluster.controller_owner_ref(&()).unwrap_or_default();
+    // To block the owner's deletion takes a right over its finalizers, and nothing waits for it.
+    owner.block_owner_deletion = None;
     Blueprint {
         cluster: &observed.cluster,
         name,
         namespace,
-        owner: observed.cluster.controller_owner_ref(&()).unwrap_or_default(),
+        owner,
         image: image::choose(&observed.cluster, running.as_deref(), &context.default_image),
         sizes: view::sizes(observed, &identity, view::wish(&observed.cluster)),
         claims: view::claims(observed),

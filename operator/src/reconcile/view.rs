@@ -207,3 +207,6 @@ fn revision_known(set: &StatefulSet) -> bool {
         status.update_revision.is_some() && status.observed_generation >= set.metadata.generation
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,190 @@
-//! What the status says.
+//! What the status says, case by case.
+
+use conure_client::api::{MemberInfo, RaftConfig, Role, Status, Suffrage};
+use conure_crd::condition::{ALL, AVAILABLE, DEGRADED, PROGRESSING, QUORUM_LOST, READY};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
+
+use super::super::observe::{MemberAnswer, Trouble};
+use super::super::plan::plan;
+use super::super::view;
+use super::*;
+
+const ID: &str = "id-1";
+
+fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(second).unwrap())
+}
+
+fn pod(name: &str) -> Pod {
+    let ready = json!([{"type": "Ready", "status": "True"}]);
+    serde_json::from_value(json!({"metadata": {"name": name}, "status": {"conditions": ready}})).unwrap()
+}
+
+fn answer(name: &str, leader: bool, members: &[&str]) -> MemberAnswer {
+    let members = members.iter().map(|name| MemberInfo {
+        id: (*name).to_owned(),
+        raft_addr: view::raft_address("conure", "db", name),
+        http_addr: String::new(),
+        role: Role::Data,
+        suffrage: Suffrage::Voter,
+    });
+    let status = json!({
+        "is_leader": leader, "leader": "", "leader_raft_addr": "", "leader_http_addr": "", "node_id": name,
+        "role": "data", "term": 1, "revision": 5, "commit_index": 9, "applied_index": 9, "cluster_id": ID,
+        "incarnation": 1, "version": "1.9.0", "health": "ok",
+    });
+    let status: Status = serde_json::from_value(status).unwrap();
+    MemberAnswer { status, config: Some(RaftConfig { members: members.collect() }) }
+}
+
+const NAMES: [&str; 3] = ["conure-bootstrap-0", "conure-0", "conure-1"];
+
+/// Three members, of which the first `live` answer; the first of all leads if a majority does.
+fn observed(live: usize) -> Observed {
+    let mut cluster = ConureCluster::new("conure", Default::default());
+    cluster.metadata.namespace = Some("db".into());
+    cluster.metadata.generation = Some(7);
+    let mut observed = Observed::new(cluster);
+    for name in NAMES.into_iter().take(live) {
+        observed.pods.insert(name.into(), pod(name));
+        observed.answers.insert(name.into(), answer(name, live > 1 && name == NAMES[0], &NAMES));
+    }
+    observed
+}
+
+fn judged(observed: &Observed, held_up: Option<HeldUp>, now: i64) -> ConureClusterStatus {
+    let identity = Identity { cluster_id: ID.into(), bootstrap_volume: None, born: true };
+    let wish = view::wish(&observed.cluster);
+    let sizes = view::sizes(observed, &identity, wish);
+    let world = view::world(observed, &identity, &sizes);
+    let step = plan(wish, &world);
+    let planned = Planned { identity: &identity, image: "i:1", world: &world, step: &step, held_up };
+    status(observed, &Pass::Planned(planned), at(now))
+}
+
+fn condition<'a>(status: &'a ConureClusterStatus, kind: &str) -> &'a Condition {
+    status.conditions.iter().find(|condition| condition.type_ == kind).expect(kind)
+}
+
+fn said(status: &ConureClusterStatus) -> Vec<String> {
+    status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
+}
+
+#[test]
+fn a_settled_cluster_is_ready_available_and_nothing_else() {
+    let status = judged(&observed(3), None, 1);
+    assert_eq!(
+        said(&status),
+        [
+            "Ready=True Ready",
+            "Available=True QuorumServes",
+            "Progressing=False Settled",
+            "Degraded=False AsExpected",
+            "QuorumLost=False QuorumPresent"
+        ]
+    );
+    assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(7)));
+    assert_eq!(status.leader.as_deref(), Some("conure-bootstrap-0"));
+    assert_eq!(status.members_ready.as_deref(), Some("3/3"));
+    assert_eq!((status.replicas, status.ready_replicas, status.incarnation), (3, 3, Some(1)));
+}
+
+#[test]
+fn all_conditions_are_unknown_when_the_cluster_gets_its_id() {
+    let status = status(&observed(0), &Pass::Named(ID.into()), at(1));
+    assert_eq!(status.cluster_id.as_deref(), Some(ID));
+    assert_eq!(status.conditions.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(), ALL);
+    assert!(status.conditions.iter().all(|c| c.status == "Unknown"));
+}
+
+#[test]
+fn a_refusal_is_told_with_its_mend() {
+    let refusal = Refusal::VolumesExist(vec!["data-conure-0".into()]);
+    let status = status(&observed(0), &Pass::Refused(&refusal), at(1));
+    assert_eq!(condition(&status, READY).reason, "VolumesExist");
+    assert_eq!(condition(&status, DEGRADED).status, "True");
+    assert!(condition(&status, DEGRADED).message.contains("kubectl delete pvc data-conure-0"));
+    let notes = notes(&[], &status);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].warning && notes[0].reason == "VolumesExist");
+}
+
+#[test]
+fn one_of_three_down_degrades_and_serves() {
+    let status = judged(&observed(2), None, 1);
+    assert_eq!(condition(&status, AVAILABLE).status, "True");
+    assert_eq!(condition(&status, READY).status, "False");
+    let degraded = condition(&status, DEGRADED);
+    assert_eq!((degraded.status.as_str(), degraded.reason.as_str()), ("True", "MembersDown"));
+    assert!(degraded.message.contains("conure-1"), "{}", degraded.message);
+    let missing = status.members.iter().find(|member| member.name == "conure-1").expect("it is a member");
+    assert_eq!(missing.health.as_deref(), Some("its pod is missing"));
+}
+
+#[test]
+fn a_lost_quorum_names_who_is_missing() {
+    let status = judged(&observed(1), None, 1);
+    let lost = condition(&status, QUORUM_LOST);
+    assert_eq!(lost.status, "True");
+    assert!(lost.message.contains("missing: conure-0, conure-1"), "{}", lost.message);
+    assert_eq!(condition(&status, AVAILABLE).status, "False");
+}
+
+#[test]
+fn a_lost_quorum_is_seen_when_nobody_answers_at_all() {
+    let mut nobody = observed(0);
+    nobody.cluster.status = Some(judged(&observed(3), None, 1));
+    let status = judged(&nobody, None, 2);
+    assert_eq!(condition(&status, QUORUM_LOST).status, "True");
+    assert_eq!(status.members.len(), 3, "the members that were last seen are still told");
+}
+
+#[test]
+fn times_change_only_with_the_status() {
+    let mut three = observed(3);
+    three.cluster.status = Some(judged(&three, None, 1));
+    let later = judged(&three, None, 2);
+    assert_eq!(Some(&later), three.cluster.status.as_ref(), "nothing changed, so nothing is written");
+    let mut two = observed(2);
+    two.cluster.status = Some(later);
+    let worse = judged(&two, None, 3);
+    assert_eq!(condition(&worse, READY).last_transition_time, at(3));
+    assert_eq!(condition(&worse, AVAILABLE).last_transition_time, at(1));
+}
+
+#[test]
+fn trouble_is_the_reason_of_degraded_and_ready_and_one_event() {
+    let mut troubled = observed(2);
+    troubled.troubles = vec![Trouble {
+        reason: "ImagePullFailed",
+        object: "conure-1".into(),
+        message: "conure-1: the image no/such:1 cannot be pulled".into(),
+    }];
+    let status = judged(&troubled, None, 1);
+    for kind in [DEGRADED, READY] {
+        assert_eq!(condition(&status, kind).reason, "ImagePullFailed", "{kind}");
+    }
+    let before = judged(&observed(3), None, 0).conditions;
+    let reasons: Vec<_> = notes(&before, &status).into_iter().map(|note| note.reason).collect();
+    assert_eq!(reasons, ["ImagePullFailed"]);
+    assert_eq!(notes(&status.conditions, &status), []);
+}
+
+#[test]
+fn a_step_that_keeps_failing_is_wrong_and_one_that_waits_is_not() {
+    let held = |wrong| Some(HeldUp { reason: "JoinFailed", message: "no".into(), wrong });
+    let status = judged(&observed(3), held(true), 1);
+    assert_eq!(condition(&status, DEGRADED).reason, "JoinFailed");
+    assert_eq!(condition(&status, READY).status, "False");
+    assert_eq!(condition(&judged(&observed(3), held(false), 1), DEGRADED).status, "False");
+}
+
+#[test]
+fn a_paused_cluster_says_so() {
+    let mut paused = observed(2);
+    paused.cluster.spec.paused = true;
+    assert_eq!(condition(&judged(&paused, None, 1), PROGRESSING).reason, "Paused");
+}
