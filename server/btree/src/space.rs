@@ -408,3 +408,6 @@ impl Space {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

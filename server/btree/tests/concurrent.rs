@@ -13,7 +13,8 @@ const KEYS: u64 = 400;
 
 /// Every key holds the number of the commit that wrote all of them, in values of many lengths.
 fn value(round: u64, key: u64) -> Vec<u8> {
-    let len = usize::try_from((key * 37 + round * 11) % 900 + if key % 50 == 0 { 6000 } else { 8 }).unwrap();
+    let len = usize::try_from((key * 37 + round * 11) % 900 + if key.is_multiple_of(50) { 6000 } else { 8 })
+        .unwrap();
     let mut value = round.to_le_bytes().to_vec();
     value.resize(len.max(8), u8::try_from(round % 251).unwrap());
     value

@@ -52,7 +52,7 @@ fn record(disk: SimDisk, start: Model, options: Options, random: &mut Random, tr
     let mut now = start.clone();
     let mut durable = Arc::new(start);
     let mut db = open(&disk, options.clone()).unwrap();
-    assert_eq!(contents(&db.begin_read().unwrap()).unwrap(), now);
+    assert!(contents(&db.begin_read().unwrap()).unwrap() == now, "not what the model holds");
     let mut commits = vec![Commit { began: 0, returned: disk.ops(), model: Arc::clone(&durable) }];
     let mut readers = Vec::new();
     let space = [15, 120, 1500][usize::try_from(random.below(3)).unwrap()];
@@ -70,7 +70,7 @@ fn record(disk: SimDisk, start: Model, options: Options, random: &mut Random, tr
                 }
                 db = open(&disk, options.clone()).unwrap();
                 now = Model::clone(&durable);
-                assert_eq!(contents(&db.begin_read().unwrap()).unwrap(), now);
+                assert!(contents(&db.begin_read().unwrap()).unwrap() == now, "not what the model holds");
                 continue;
             }
             1 => readers.push(db.begin_read().unwrap()),
@@ -170,13 +170,21 @@ fn crash(page_size: u32, images: u64, seed: u64) -> u64 {
                 let found = compare(&recorded, prefix, &kill(), &origin);
                 let again = record(kill(), found, recorded.options.clone(), random, 3);
                 let reopened = again.commits[0].returned;
-                let prefix = reopened + below(random, again.disk.ops() + 1 - reopened);
-                examine(
-                    &again,
-                    prefix,
-                    random.next_u64(),
-                    &format!("{origin}, killed, then prefix {prefix}"),
-                );
+                let points: Vec<_> =
+                    again.disk.sync_points().into_iter().filter(|point| *point >= prefix).collect();
+                let later = if random.chance(50) && !points.is_empty() {
+                    points[below(random, points.len())]
+                } else {
+                    prefix + below(random, again.disk.ops() + 1 - prefix)
+                };
+                let origin = format!("{origin}, killed, then prefix {later}");
+                if later >= reopened {
+                    examine(&again, later, random.next_u64(), &origin);
+                } else {
+                    // Opening had not returned: what was there when the process was killed may still come and go.
+                    let image = again.disk.crash_image(later, random.next_u64()).unwrap();
+                    compare(&recorded, prefix, &image, &origin);
+                }
                 made += 1;
             }
         }

@@ -92,7 +92,7 @@ impl Pair {
             Step::EndRead { which } => {
                 if !self.readers.is_empty() {
                     let (read, model) = self.readers.swap_remove(which % self.readers.len());
-                    assert_eq!(contents(&read).unwrap(), model);
+                    assert!(contents(&read).unwrap() == model, "not what the model holds");
                 }
             }
             Step::Reopen => {
@@ -110,9 +110,9 @@ impl Pair {
 
     fn compare(&self) {
         let read = self.db().begin_read().unwrap();
-        assert_eq!(contents(&read).unwrap(), self.now);
+        assert!(contents(&read).unwrap() == self.now, "not what the model holds");
         for (read, model) in &self.readers {
-            assert_eq!(contents(read).unwrap(), *model);
+            assert!(contents(read).unwrap() == *model, "not what the model holds");
         }
         assert_clean(self.db());
     }
@@ -267,7 +267,36 @@ fn a_transaction_larger_than_its_memory_is_written_ahead_and_commits_whole() {
             drop(txn);
         }
         let read = db.begin_read().unwrap();
-        assert_eq!(contents(&read).unwrap().remove("t").unwrap(), model);
+        assert!(contents(&read).unwrap().remove("t").unwrap() == model, "not what the model holds");
         assert_clean(&db);
     }
+}
+
+#[test]
+fn large_values_over_many_zones_of_pages_come_and_go() {
+    let disk = SimDisk::new();
+    let mut db = open(&disk, options(512)).unwrap();
+    let mut random = Random::new(8);
+    let mut model = TreeModel::new();
+    for round in 0..12_u8 {
+        let mut txn = db.begin_write().unwrap();
+        let mut tree = txn.tree("t").unwrap();
+        for key in 0..4_u8 {
+            if random.chance(40) {
+                assert_eq!(tree.delete(&[key]).unwrap(), model.remove(&[key][..]).is_some());
+            } else {
+                let len = usize::try_from(random.below(1 << 21)).unwrap();
+                tree.put(&[key], &vec![round; len]).unwrap();
+                model.insert(vec![key], vec![round; len]);
+            }
+        }
+        txn.commit(if round % 4 == 0 { Durability::Eventual } else { Durability::Durable }).unwrap();
+        if round % 4 == 2 {
+            drop(db);
+            db = open(&disk, options(512)).unwrap();
+        }
+        assert!(contents(&db.begin_read().unwrap()).unwrap()["t"] == model, "not what the model holds");
+        assert_clean(&db);
+    }
+    assert!(db.stats().pages > 3 * 3840, "one zone was enough");
 }

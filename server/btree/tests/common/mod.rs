@@ -1,6 +1,7 @@
 //! What the engine's tests share: a model of a database, and steps that random numbers choose.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
+#![allow(clippy::print_stdout, reason = "a seed that cannot be seen cannot be used again")]
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 use std::collections::BTreeMap;
