@@ -1,1 +1,9 @@
-//! A ConureDB member.
+//! The member's process: configuration, the HTTP API, and what the binaries `conure-db` and `repl` run.
+//!
+//! **Invariant:** Raft and storage are known here only through [`conure_member::Member`].
+
+pub mod config;
+pub mod http;
+pub mod process;
+pub mod repl;
+pub mod wait;

@@ -1,3 +1,7 @@
 //! The member process.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    conure_server::process::main(std::env::args_os())
+}

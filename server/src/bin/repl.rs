@@ -1,0 +1,7 @@
+//! The interactive client.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    conure_server::repl::main()
+}

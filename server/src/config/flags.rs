@@ -1,0 +1,190 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use super::ConfigError;
+use super::setting::{Key, Settings};
+
+/// A member of a ConureDB cluster: a replicated key-value store behind an HTTP API.
+///
+/// Without arguments it starts a one-member cluster in ./data and serves http://localhost:8081:
+///
+///   curl -X PUT 'localhost:8081/kv?key=colour&value=blue'
+///   curl 'localhost:8081/kv?key=colour'
+///
+/// Every setting may stand in a YAML file (--config; keys are the flags' names with underscores), in the environment
+/// (CONURE_HTTP_ADDR for --http-addr) or on the command line; the latter win.
+#[derive(Debug, Parser)]
+#[command(name = "conure-db", version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "Wrong settings and unusable data directories end with exit code 2, a failed disk with 1."
+)]
+pub(super) struct Flags {
+    #[command(subcommand)]
+    pub(super) command: Option<Other>,
+
+    /// Read settings from a YAML file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    member: MemberFlags,
+}
+
+/// The other commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Other {
+    /// Wait until this member may start: at once where the data directory belongs to a member already, else when a
+    /// member of the cluster behind --peers answers and knows a leader.
+    Wait(WaitFlags),
+}
+
+/// What `wait` takes.
+#[derive(Debug, Args)]
+pub(super) struct WaitFlags {
+    /// The member's data directory.
+    #[arg(long, value_name = "DIR", env = "CONURE_DATA_DIR", default_value = "./data")]
+    pub(super) data_dir: PathBuf,
+
+    /// The HTTP address of the cluster, http://HOST:PORT; every address that HOST resolves to is asked.
+    #[arg(long, value_name = "URL")]
+    pub(super) peers: String,
+
+    /// Wait for this cluster and no other.
+    #[arg(long, value_name = "ID", env = "CONURE_CLUSTER_ID")]
+    pub(super) cluster_id: Option<String>,
+
+    /// Give up after this long, such as 90s or 5m; without it, never.
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+struct MemberFlags {
+    /// The member's name: unique in its cluster, the same over restarts. [default: node1]
+    #[arg(long, value_name = "ID")]
+    node_id: Option<String>,
+
+    /// Where the database and the Raft state are; for one process only. [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+
+    /// Where the Raft port listens. [default: 127.0.0.1:7001]
+    #[arg(long, value_name = "HOST:PORT")]
+    raft_addr: Option<String>,
+
+    /// Where other members dial this one's Raft port. [default: --raft-addr]
+    #[arg(long, value_name = "HOST:PORT")]
+    raft_advertise_addr: Option<String>,
+
+    /// Where the HTTP API listens; without HOST on every interface. [default: :8081]
+    #[arg(long, value_name = "[HOST]:PORT")]
+    http_addr: Option<String>,
+
+    /// Where redirects send clients for this member. [default: the host of --raft-advertise-addr, the port of
+    /// --http-addr]
+    #[arg(long, value_name = "HOST:PORT")]
+    http_advertise_addr: Option<String>,
+
+    /// Further names, separated by commas, that clients may call this member by; *.example.org is every name below
+    /// example.org. IP addresses, localhost, names without a dot, *.svc, *.svc.cluster.local and the advertised names
+    /// always work.
+    #[arg(long, value_name = "HOSTS")]
+    http_allowed_hosts: Option<String>,
+
+    /// Start a one-member cluster if the data directory is empty. [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    bootstrap: Option<String>,
+
+    /// The only cluster that this member may belong to. [default: whichever it is asked to join]
+    #[arg(long, value_name = "ID")]
+    cluster_id: Option<String>,
+
+    /// How long a linearizable read may wait, such as 500ms or 3s. [default: 3s]
+    #[arg(long, value_name = "DUR")]
+    barrier_timeout: Option<String>,
+
+    /// data, or arbiter: votes and keeps the log, holds no data, serves no reads. [default: data]
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+
+    /// What to do with a request that only the leader can serve: redirect the client (curl needs -L), or forward it.
+    /// [default: redirect]
+    #[arg(long, value_name = "redirect|forward")]
+    leader_routing: Option<String>,
+
+    /// A file with the token that administration (join, remove, bootstrap, transfer-leadership, snapshot) then needs as
+    /// `Authorization: Bearer`. [default: none, administration is open]
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<String>,
+
+    /// text or json, to standard error. [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+
+    /// error, warn, info, debug, trace, or directives such as info,conure_member=debug. [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// What the command line came to.
+pub(super) enum Parsed {
+    /// Help or version, to be printed.
+    Text(String),
+    /// The flags.
+    Flags(Box<Flags>),
+}
+
+/// Parses a command line.
+pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, ConfigError> {
+    match Flags::try_parse_from(args) {
+        Ok(flags) => Ok(Parsed::Flags(Box::new(flags))),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Ok(Parsed::Text(error.render().to_string()))
+        }
+        Err(error) => Err(ConfigError::Flags(one_line(&error.render().to_string()))),
+    }
+}
+
+/// The error's text without the usage, in one line.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Usage:"));
+    let line = lines.map(|line| line.trim_end_matches('.')).collect::<Vec<_>>().join("; ");
+    line.strip_prefix("error: ").map(str::to_owned).unwrap_or(line)
+}
+
+impl Flags {
+    /// The settings that were given as flags.
+    pub(super) fn settings(self) -> Settings {
+        let member = self.member;
+        let values = [
+            (Key::NodeId, member.node_id),
+            (Key::DataDir, member.data_dir),
+            (Key::RaftAddr, member.raft_addr),
+            (Key::RaftAdvertiseAddr, member.raft_advertise_addr),
+            (Key::HttpAddr, member.http_addr),
+            (Key::HttpAdvertiseAddr, member.http_advertise_addr),
+            (Key::HttpAllowedHosts, member.http_allowed_hosts),
+            (Key::Bootstrap, member.bootstrap),
+            (Key::ClusterId, member.cluster_id),
+            (Key::BarrierTimeout, member.barrier_timeout),
+            (Key::Role, member.role),
+            (Key::LeaderRouting, member.leader_routing),
+            (Key::AdminTokenFile, member.admin_token_file),
+            (Key::LogFormat, member.log_format),
+            (Key::LogLevel, member.log_level),
+        ];
+        let mut settings = Settings::default();
+        for (key, value) in values {
+            if let Some(value) = value {
+                settings.set(key, key.flag(), value);
+            }
+        }
+        settings
+    }
+}

@@ -1,0 +1,151 @@
+//! What the process is started with: YAML file, `CONURE_*` environment, flags; the latter win.
+//!
+//! Every error is one line that names the key as it was given, the value and the mend.
+//!
+//! **Invariant:** a [`Config`] is whole and checked; nothing after it looks at flags or environment.
+
+mod addr;
+mod error;
+mod file;
+mod flags;
+mod resolve;
+mod setting;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use conure_client::api::Role;
+
+pub use addr::Addr;
+pub use error::ConfigError;
+use flags::{Other, Parsed};
+use setting::{Key, Settings};
+
+/// What to do with a request that only the leader can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaderRouting {
+    /// Answer 307 with the leader's address.
+    Redirect,
+    /// Ask the leader, and hand its answer on.
+    Forward,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A member's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The member's name.
+    pub node_id: String,
+    /// Where the database and the Raft state are.
+    pub data_dir: PathBuf,
+    /// What the Raft port binds.
+    pub raft_addr: Addr,
+    /// What other members dial.
+    pub raft_advertise_addr: Addr,
+    /// What the HTTP API binds; an empty host is every interface.
+    pub http_addr: Addr,
+    /// What redirects name.
+    pub http_advertise_addr: Addr,
+    /// Further names that clients may call this member by.
+    pub http_allowed_hosts: Vec<String>,
+    /// Whether an empty data directory starts a one-member cluster.
+    pub bootstrap: bool,
+    /// The only cluster that this member may belong to.
+    pub cluster_id: Option<String>,
+    /// How long a linearizable read may wait.
+    pub barrier_timeout: Duration,
+    /// Data member or arbiter.
+    pub role: Role,
+    /// What happens to requests for the leader.
+    pub leader_routing: LeaderRouting,
+    /// The file with the administration's token.
+    pub admin_token_file: Option<PathBuf>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines there are: a `tracing` filter.
+    pub log_level: String,
+    /// `CONURE_*` variables that name no setting.
+    pub unknown_variables: Vec<String>,
+}
+
+/// What `wait` is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitConfig {
+    /// The member's data directory.
+    pub data_dir: PathBuf,
+    /// The HTTP address of the cluster.
+    pub peers: String,
+    /// The only cluster that counts.
+    pub cluster_id: Option<String>,
+    /// When to give up.
+    pub timeout: Option<Duration>,
+}
+
+/// What a command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Print this and leave.
+    Print(String),
+    /// Run a member.
+    Run(Box<Config>),
+    /// Wait for the cluster.
+    Wait(WaitConfig),
+}
+
+/// Reads a command line (its first argument is the program's name) over an environment.
+pub fn load(
+    args: impl IntoIterator<Item = OsString>,
+    environment: &BTreeMap<String, String>,
+) -> Result<Command, ConfigError> {
+    let mut flags = match flags::parse(args)? {
+        Parsed::Text(text) => return Ok(Command::Print(text)),
+        Parsed::Flags(flags) => *flags,
+    };
+    if let Some(Other::Wait(wait)) = flags.command.take() {
+        let cluster_id = wait.cluster_id.filter(|id| !id.is_empty());
+        let (data_dir, peers, timeout) = (wait.data_dir, wait.peers, wait.timeout);
+        return Ok(Command::Wait(WaitConfig { data_dir, peers, cluster_id, timeout }));
+    }
+    let file = match (&flags.config, environment.get("CONURE_CONFIG").filter(|path| !path.is_empty())) {
+        (Some(path), _) => file::read("--config", path)?,
+        (None, Some(path)) => file::read("CONURE_CONFIG", path.as_ref())?,
+        (None, None) => Settings::default(),
+    };
+    let (variables, unknown_variables) = from_environment(environment);
+    let settings = file.overlay(variables).overlay(flags.settings());
+    Ok(Command::Run(Box::new(resolve::resolve(&settings, unknown_variables)?)))
+}
+
+/// The settings that the environment gives, and the `CONURE_*` names in it that mean nothing. An empty variable sets
+/// nothing, and what Kubernetes adds for a Service called `conure` is nobody's mistake.
+fn from_environment(environment: &BTreeMap<String, String>) -> (Settings, Vec<String>) {
+    let mut settings = Settings::default();
+    let mut known = vec!["CONURE_CONFIG".to_owned()];
+    for key in Key::ALL {
+        let variable = key.variable();
+        if let Some(value) = environment.get(&variable).filter(|value| !value.is_empty()) {
+            settings.set(key, variable.clone(), value.clone());
+        }
+        known.push(variable);
+    }
+    let of_a_service = |name: &str| name.contains("_SERVICE_") || name.contains("_PORT");
+    let unknown = environment
+        .keys()
+        .filter(|name| name.starts_with("CONURE_") && !known.contains(name) && !of_a_service(name))
+        .cloned()
+        .collect();
+    (settings, unknown)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+use std::io::Write as _;
+
+use super::*;
+
+fn run(args: &[&str], environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let args = std::iter::once("conure-db").chain(args.iter().copied()).map(OsString::from);
+    let environment =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    match load(args, &environment)? {
+        Command::Run(config) => Ok(*config),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn yaml(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+#[test]
+fn without_anything_the_defaults_hold() {
+    let config = run(&[], &[]).unwrap();
+    assert_eq!(config.node_id, "node1");
+    assert_eq!(config.data_dir, PathBuf::from("./data"));
+    assert_eq!(config.raft_advertise_addr.to_string(), "127.0.0.1:7001");
+    assert_eq!(config.http_addr.to_string(), ":8081");
+    assert_eq!(config.http_advertise_addr.to_string(), "127.0.0.1:8081");
+    assert!(config.bootstrap);
+    assert_eq!(config.barrier_timeout, Duration::from_secs(3));
+    assert_eq!(config.role, Role::Data);
+    assert_eq!(config.leader_routing, LeaderRouting::Redirect);
+    assert_eq!(config.admin_token_file, None);
+}
+
+#[test]
+fn flags_win_over_environment_and_environment_over_the_file() {
+    let file = yaml("node_id: from-file\ndata_dir: /file\nrole: arbiter\nbootstrap: false\n");
+    let path = file.path().to_str().unwrap();
+    let environment = [("CONURE_NODE_ID", "from-env"), ("CONURE_DATA_DIR", "/env"), ("CONURE_ROLE", "")];
+    let config = run(&["--config", path, "--node-id=from-flag"], &environment).unwrap();
+    assert_eq!(config.node_id, "from-flag");
+    assert_eq!(config.data_dir, PathBuf::from("/env"));
+    assert_eq!(config.role, Role::Arbiter);
+    assert!(!config.bootstrap);
+    let config = run(&[], &[("CONURE_CONFIG", path)]).unwrap();
+    assert_eq!(config.node_id, "from-file");
+}
+
+#[test]
+fn bootstrap_stands_alone_or_with_a_value() {
+    assert!(run(&["--bootstrap"], &[("CONURE_BOOTSTRAP", "false")]).unwrap().bootstrap);
+    assert!(run(&["--bootstrap=true"], &[]).unwrap().bootstrap);
+    assert!(!run(&["--bootstrap=false"], &[]).unwrap().bootstrap);
+    assert!(!run(&[], &[("CONURE_BOOTSTRAP", "false")]).unwrap().bootstrap);
+}
+
+#[test]
+fn redirects_name_the_advertised_host_with_the_http_port() {
+    let args = ["--raft-addr=0.0.0.0:7001", "--raft-advertise-addr=conure-0.conure-peers.ns.svc:7001"];
+    let config = run(&args, &[]).unwrap();
+    assert_eq!(config.http_advertise_addr.to_string(), "conure-0.conure-peers.ns.svc:8081");
+    let config = run(&["--raft-addr=[::1]:7001", "--http-addr=:9"], &[]).unwrap();
+    assert_eq!(config.http_advertise_addr.to_string(), "[::1]:9");
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_key_and_mend_in_one_line() {
+    let bad = [
+        ("node-id", "a b"),
+        ("node-id", ""),
+        ("data-dir", ""),
+        ("raft-addr", "localhost"),
+        ("raft-addr", "0.0.0.0:7001"),
+        ("raft-advertise-addr", ":7001"),
+        ("http-addr", "8081"),
+        ("http-addr", ":99999"),
+        ("http-advertise-addr", "[::]:1"),
+        ("http-allowed-hosts", "a.example:80"),
+        ("bootstrap", "yes"),
+        ("cluster-id", "a b"),
+        ("barrier-timeout", "3"),
+        ("barrier-timeout", "0s"),
+        ("barrier-timeout", "11m"),
+        ("role", "voter"),
+        ("leader-routing", "proxy"),
+        ("admin-token-file", ""),
+        ("log-format", "xml"),
+        ("log-level", "loud"),
+        ("log-level", "info,x=loud"),
+    ];
+    for (key, value) in bad {
+        let error = run(&[&format!("--{key}={value}")], &[]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("--{key} {value:?}: ")), "{error}");
+        assert!(error.contains("; ") && !error.contains('\n'), "{error}");
+        if !value.is_empty() {
+            let variable = format!("CONURE_{}", key.replace('-', "_").to_uppercase());
+            let error = run(&[], &[(&variable, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{variable} {value:?}: ")), "{error}");
+        }
+        if key != "bootstrap" && key != "http-allowed-hosts" {
+            let key = key.replace('-', "_");
+            let file = yaml(&format!("{key}: '{value}'\n"));
+            let error = run(&["--config", file.path().to_str().unwrap()], &[]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{key} in {} {value:?}: ", file.path().display())), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_flag_is_one_line_with_a_tip() {
+    let error = run(&["--raft-adr=127.0.0.1:1"], &[]).unwrap_err().to_string();
+    assert!(
+        error.contains("--raft-adr") && error.contains("--raft-addr'") && !error.contains('\n'),
+        "{error}"
+    );
+    for args in [vec!["stray"], vec!["--node-id"], vec!["--node-id=a", "--node-id=b"], vec!["wait"]] {
+        let error = run(&args, &[]).unwrap_err().to_string();
+        assert!(!error.contains('\n') && !error.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_or_missing_file_and_key_are_named() {
+    let error = run(&["--config=/nowhere.yaml"], &[]).unwrap_err().to_string();
+    assert!(error.starts_with("--config \"/nowhere.yaml\": cannot be read"), "{error}");
+    for (text, named) in
+        [("raftaddr: a", "raftaddr"), ("bootstrap: maybe", "maybe"), ("- a\n", "sequence"), ("a: [", "line")]
+    {
+        let file = yaml(text);
+        let error = run(&["--config", file.path().to_str().unwrap()], &[]).unwrap_err().to_string();
+        assert!(error.contains(named) && error.starts_with("--config ") && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn unknown_variables_are_reported_but_those_of_a_service_are_not() {
+    let environment = [
+        ("CONURE_NODEID", "a"),
+        ("CONURE_SERVICE_HOST", "10.0.0.1"),
+        ("CONURE_PORT_8081_TCP", "tcp://x"),
+        ("PATH", "/"),
+    ];
+    assert_eq!(run(&[], &environment).unwrap().unknown_variables, ["CONURE_NODEID"]);
+}
+
+#[test]
+fn help_names_every_setting() {
+    let Command::Print(help) = load(["conure-db", "--help"].map(OsString::from), &BTreeMap::new()).unwrap()
+    else {
+        panic!("no help")
+    };
+    for key in Key::ALL {
+        assert!(help.contains(&key.flag()), "{}", key.flag());
+    }
+}

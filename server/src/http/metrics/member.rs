@@ -1,0 +1,84 @@
+//! The member's figures, as gauges and counters that are set when the page is read.
+
+use std::sync::atomic::Ordering;
+
+use conure_client::api::Suffrage;
+use conure_member::Member;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde_json::Value;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SuffrageLabels {
+    suffrage: &'static str,
+}
+
+/// The figures that are always there.
+#[derive(Debug)]
+pub(super) struct MemberMetrics {
+    term: Gauge,
+    commit_index: Gauge,
+    applied_index: Gauge,
+    revision: Gauge,
+    is_leader: Gauge,
+    has_leader: Gauge,
+    members: Family<SuffrageLabels, Gauge>,
+    wal_syncs: Counter,
+    tree_bytes: Gauge,
+}
+
+impl MemberMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let gauge = |registry: &mut Registry, name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let members = Family::default();
+        registry.register("raft_members", "Members in this member's view", members.clone());
+        let wal_syncs = Counter::default();
+        registry.register("wal_syncs", "Times the log was synced to disk", wal_syncs.clone());
+        Self {
+            term: gauge(registry, "raft_term", "The current Raft term"),
+            commit_index: gauge(registry, "raft_commit_index", "The highest log index known to be committed"),
+            applied_index: gauge(registry, "raft_applied_index", "The highest log index applied here"),
+            revision: gauge(registry, "revision", "The revision of the last applied change"),
+            is_leader: gauge(registry, "raft_is_leader", "1 where this member leads"),
+            has_leader: gauge(registry, "raft_has_leader", "1 where this member knows a leader"),
+            members,
+            wal_syncs,
+            tree_bytes: gauge(registry, "tree_bytes", "Size of the database file"),
+        }
+    }
+
+    pub(super) fn update(&self, member: &Member) {
+        let status = member.status();
+        self.term.set(clamped(status.term));
+        self.commit_index.set(clamped(status.commit_index));
+        self.applied_index.set(clamped(status.applied_index));
+        self.revision.set(clamped(status.revision));
+        self.is_leader.set(status.is_leader.into());
+        self.has_leader.set((!status.leader.is_empty()).into());
+        let config = member.raft_config();
+        for (suffrage, label) in [(Suffrage::Voter, "voter"), (Suffrage::Learner, "learner")] {
+            let count = config.members.iter().filter(|member| member.suffrage == suffrage).count();
+            let labels = SuffrageLabels { suffrage: label };
+            self.members.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let stats = member.stats();
+        let figure = |path: &str| stats.pointer(path).and_then(Value::as_u64);
+        if let Some(syncs) = figure("/wal/syncs") {
+            self.wal_syncs.inner().store(syncs, Ordering::Relaxed);
+        }
+        if let Some(bytes) = figure("/tree/bytes") {
+            self.tree_bytes.set(clamped(bytes));
+        }
+    }
+}
+
+fn clamped(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,176 @@
+//! Requests that another member serves: redirected or forwarded, and never in circles.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION, PROXY_AUTHENTICATE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use conure_client::problem as kind;
+use conure_member::{Leader, Refusal};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::App;
+use super::problem::Problem;
+use crate::config::LeaderRouting;
+
+/// Marks a request that a member forwarded; the value names that member. It is not forwarded again.
+pub(super) const FORWARDED: HeaderName = HeaderName::from_static("conure-forwarded");
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Less than the server side keeps an idle connection.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+/// How long the leader may take to begin its answer to a read or a write.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for administration: a join answers after 30 s.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What goes along to the leader. `Host` is the leader's own.
+const PASSED_ON: [HeaderName; 2] = [AUTHORIZATION, CONTENT_TYPE];
+/// What belongs to one connection and is not handed back.
+const HOP_BY_HOP: [HeaderName; 7] =
+    [CONNECTION, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, HOST];
+
+/// The connections to other members' HTTP APIs.
+pub(super) type Forwarder = Client<HttpConnector, Full<Bytes>>;
+
+pub(super) fn forwarder() -> Forwarder {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_MAX)
+        .pool_max_idle_per_host(64)
+        .build(connector)
+}
+
+/// What kind of request goes elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Read,
+    Write,
+    /// Never redirected: clients drop `Authorization` on the way to another host.
+    Admin,
+}
+
+impl App {
+    /// The leader, where it is another member.
+    pub(super) fn leader_elsewhere(&self) -> Result<Option<Leader>, Problem> {
+        Ok(self.member()?.leader().filter(|leader| leader.id != self.node_id))
+    }
+
+    /// Whether a request for the leader is answered without its body.
+    pub(super) fn redirects(&self, parts: &Parts) -> bool {
+        self.leader_routing == LeaderRouting::Redirect || parts.headers.contains_key(FORWARDED)
+    }
+
+    /// The answer to a request that the member refused: elsewhere's, or a problem.
+    pub(super) async fn refused(
+        &self,
+        refusal: Refusal,
+        parts: &Parts,
+        body: Bytes,
+        request: Kind,
+    ) -> Response {
+        match refusal {
+            Refusal::NotLeader(leader) | Refusal::Arbiter(Some(leader)) => {
+                self.elsewhere(&leader, parts, body, request).await
+            }
+            refusal => Problem::of_refusal(&refusal, request != Kind::Read).into_response(),
+        }
+    }
+
+    /// Redirects or forwards to the leader.
+    pub(super) async fn elsewhere(
+        &self,
+        leader: &Leader,
+        parts: &Parts,
+        body: Bytes,
+        request: Kind,
+    ) -> Response {
+        if parts.headers.contains_key(FORWARDED) {
+            let detail = "another member took this one for the leader, which it is not; try again";
+            return Problem::unavailable(kind::NOT_LEADER, detail).into_response();
+        }
+        // An own address here means that leadership just moved.
+        if leader.http_addr.is_empty() || leader.http_addr == self.http_advertise_addr {
+            let detail = format!("the leader, {}, has no HTTP address yet; try again", leader.id);
+            return Problem::unavailable(kind::NO_LEADER, detail).into_response();
+        }
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let location = format!("http://{}{target}", leader.http_addr);
+        if request == Kind::Admin || self.leader_routing == LeaderRouting::Forward {
+            self.forward(leader, &location, parts, body, request).await
+        } else {
+            redirect(leader, &location).into_response()
+        }
+    }
+
+    async fn forward(
+        &self,
+        leader: &Leader,
+        location: &str,
+        parts: &Parts,
+        body: Bytes,
+        request: Kind,
+    ) -> Response {
+        let Ok(uri) = location.parse::<Uri>() else {
+            return Problem::internal("the leader's HTTP address makes no URL; see /raft/config")
+                .into_response();
+        };
+        let mut forwarded = Request::new(Full::new(body));
+        *forwarded.method_mut() = parts.method.clone();
+        *forwarded.uri_mut() = uri;
+        for name in &PASSED_ON {
+            if let Some(value) = parts.headers.get(name) {
+                forwarded.headers_mut().insert(name, value.clone());
+            }
+        }
+        forwarded.headers_mut().insert(FORWARDED, self.node_id_header.clone());
+        self.metrics.forwarded();
+        let timeout = if request == Kind::Admin { ADMIN_TIMEOUT } else { ANSWER_TIMEOUT };
+        let failed = |sent: bool, reason: String| {
+            let detail = format!("the leader {} at {}: {reason}", leader.id, leader.http_addr);
+            if sent && request != Kind::Read {
+                Problem::unknown_outcome(format!(
+                    "{detail}; the outcome is unknown, read before you repeat it"
+                ))
+            } else {
+                Problem::unavailable(kind::NO_LEADER, format!("{detail}; try again"))
+            }
+        };
+        let answer = match tokio::time::timeout(timeout, self.forwarder.request(forwarded)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.is_connect() => {
+                return failed(false, "it could not be reached".into()).into_response();
+            }
+            Ok(Err(_)) => return failed(true, "the connection broke".into()).into_response(),
+            Err(_) => return failed(true, format!("no answer within {timeout:?}")).into_response(),
+        };
+        let mut answer = answer.map(Body::new);
+        for name in &HOP_BY_HOP {
+            answer.headers_mut().remove(name);
+        }
+        answer
+    }
+}
+
+fn redirect(leader: &Leader, location: &str) -> Problem {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return Problem::internal("the leader's HTTP address makes no URL; see /raft/config");
+    };
+    let detail = format!(
+        "this member does not serve that; the leader is {} at http://{}; with curl, add -L",
+        leader.id, leader.http_addr
+    );
+    Problem::new(StatusCode::TEMPORARY_REDIRECT, kind::NOT_LEADER, detail).with(LOCATION, location)
+}

@@ -1,0 +1,190 @@
+//! The process `conure-db`: from its command line to its exit code.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use conure_member::{Member, MemberConfig, Tuning};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Command, Config, LogFormat};
+use crate::http::{self, App};
+use crate::wait;
+
+/// The end that users can mend: settings, the data directory.
+const UNUSABLE: u8 = 2;
+/// The end that they cannot: the disk failed, the wait timed out.
+const FAILED: u8 = 1;
+/// The member's own bound on stopping is tighter; this one only keeps a stuck disk from holding the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why the process ends, other than well.
+#[derive(Debug)]
+struct Exit {
+    code: u8,
+    line: String,
+}
+
+impl Exit {
+    fn unusable(reason: impl std::fmt::Display) -> Self {
+        Self { code: UNUSABLE, line: reason.to_string() }
+    }
+
+    fn failed(reason: impl std::fmt::Display) -> Self {
+        Self { code: FAILED, line: reason.to_string() }
+    }
+}
+
+/// Runs a command line to its end.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect();
+    let result = config::load(args, &environment).map_err(Exit::unusable).and_then(run);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => {
+            eprintln!("conure-db: {}", exit.line.replace('\n', " "));
+            ExitCode::from(exit.code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Exit> {
+    match command {
+        Command::Print(text) => {
+            #[expect(clippy::print_stdout, reason = "help and version are asked for")]
+            {
+                print!("{text}");
+            }
+            Ok(())
+        }
+        Command::Wait(wait) => runtime()?.block_on(run_wait(&wait)),
+        Command::Run(config) => {
+            let runtime = runtime()?;
+            let result = runtime.block_on(run_member(*config));
+            // A blocking thread that hangs on a dead disk must not hold the process.
+            runtime.shutdown_background();
+            result
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Exit::failed)
+}
+
+async fn run_wait(config: &config::WaitConfig) -> Result<(), Exit> {
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        signal = signals.next() => Err(Exit::failed(format!("stopped by {signal}"))),
+        result = wait::wait(config, |line| eprintln!("{line}")) => result.map_err(|error| match error {
+            wait::WaitError::Peers(_) => Exit::unusable(error),
+            other => Exit::failed(other),
+        }),
+    }
+}
+
+async fn run_member(config: Config) -> Result<(), Exit> {
+    init_logging(&config);
+    let mut signals = Signals::new()?;
+    for name in &config.unknown_variables {
+        tracing::warn!(name, "this environment variable names no setting; `conure-db --help` lists them");
+    }
+    let app = App::new(&config).map_err(Exit::unusable)?;
+    let listener = http::bind(&config.http_addr).await.map_err(Exit::unusable)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::spawn(listener.serve(app.clone(), async {
+        // The other end lives until it is used.
+        let _ = stopped.await;
+    }));
+    let member = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before the member had started");
+            return Ok(());
+        }
+        member = Member::start(member_config(&config)) => member.map_err(Exit::unusable)?,
+    };
+    app.set_member(member.clone());
+    tracing::info!(
+        node_id = config.node_id,
+        http_addr = %config.http_addr,
+        raft_addr = %config.raft_addr,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    let failure = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+        reason = member.failed() => Some(reason),
+    };
+    app.stop();
+    if let Some(reason) = failure {
+        return Err(Exit::failed(format!(
+            "the storage failed: {reason}; the member stops rather than go on with it"
+        )));
+    }
+    let _ = stop.send(());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the HTTP API broke off");
+    }
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, member.shutdown()).await.is_err() {
+        return Err(Exit::failed(format!("the member did not stop within {SHUTDOWN_TIMEOUT:?}")));
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn member_config(config: &Config) -> MemberConfig {
+    MemberConfig {
+        node_id: config.node_id.clone(),
+        data_dir: config.data_dir.clone(),
+        raft_addr: config.raft_addr.to_string(),
+        raft_advertise_addr: config.raft_advertise_addr.to_string(),
+        http_advertise_addr: config.http_advertise_addr.to_string(),
+        bootstrap: config.bootstrap,
+        barrier_timeout: config.barrier_timeout,
+        role: config.role,
+        cluster_id: config.cluster_id.clone(),
+        tuning: Tuning::default(),
+    }
+}
+
+fn init_logging(config: &Config) {
+    // The level was checked when the settings were read.
+    let filter = EnvFilter::builder().parse_lossy(&config.log_level);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let result = match config.log_format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    if let Err(error) = result {
+        eprintln!("conure-db: no log: {error}");
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Exit> {
+        let listen = |kind| signal(kind).map_err(Exit::failed);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// The next one's name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A line's words, and the command that they make.
+
+/// A command.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Put { key: Vec<u8>, value: Vec<u8> },
+    Get { key: Vec<u8> },
+    Delete { key: Vec<u8> },
+    Help,
+    Exit,
+}
+
+/// The commands' names, for completion.
+pub(super) const NAMES: [&str; 5] = ["put", "get", "delete", "help", "exit"];
+
+impl Command {
+    /// Parses a line; `None` where it is empty or a comment.
+    pub(super) fn parse(line: &str) -> Result<Option<Self>, String> {
+        if line.trim_start().starts_with('#') {
+            return Ok(None);
+        }
+        let words = words(line)?;
+        let Some((name, arguments)) = words.split_first() else { return Ok(None) };
+        let name = String::from_utf8_lossy(name);
+        let command = match (&*name, arguments) {
+            ("put", [key, value]) => Self::Put { key: key.clone(), value: value.clone() },
+            ("get", [key]) => Self::Get { key: key.clone() },
+            ("delete", [key]) => Self::Delete { key: key.clone() },
+            ("help", []) => Self::Help,
+            ("exit", []) => Self::Exit,
+            ("put", [_, _, _, ..]) => {
+                return Err("put takes KEY VALUE; quote a value that holds spaces".into());
+            }
+            ("put", _) => return Err("put takes KEY VALUE".into()),
+            ("get" | "delete", _) => {
+                return Err(format!("{name} takes one KEY; quote a key that holds spaces"));
+            }
+            ("help" | "exit", _) => return Err(format!("{name} takes nothing else")),
+            _ => return Err(format!("{name:?} is no command; try one of {}", NAMES.join(", "))),
+        };
+        Ok(Some(command))
+    }
+}
+
+/// Splits a line into words as a shell would: bare, in single quotes (nothing is special) or in double quotes (with
+/// escapes), also next to each other.
+fn words(line: &str) -> Result<Vec<Vec<u8>>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if c.is_whitespace() => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next() {
+                        Some('\'') => break,
+                        Some(c) => push(word, c),
+                        None => return Err("a ' is not closed".into()),
+                    }
+                }
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next() {
+                        Some('"') => break,
+                        Some('\\') => word.push(escaped(&mut chars)?),
+                        Some(c) => push(word, c),
+                        None => return Err("a \" is not closed".into()),
+                    }
+                }
+            }
+            c => push(word.get_or_insert_default(), c),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+fn escaped(chars: &mut std::str::Chars<'_>) -> Result<u8, String> {
+    match chars.next() {
+        Some('n') => Ok(b'\n'),
+        Some('r') => Ok(b'\r'),
+        Some('t') => Ok(b'\t'),
+        Some('0') => Ok(0),
+        Some('"') => Ok(b'"'),
+        Some('\\') => Ok(b'\\'),
+        Some('x') => {
+            let digits: String = chars.by_ref().take(2).collect();
+            let two = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            two.then(|| u8::from_str_radix(&digits, 16).ok())
+                .flatten()
+                .ok_or_else(|| "\\x needs two hexadecimal digits".to_owned())
+        }
+        Some(c) => Err(format!("\\{c} stands for nothing; write \\\\ for a backslash")),
+        None => Err("a \" is not closed".into()),
+    }
+}
+
+fn push(word: &mut Vec<u8>, c: char) {
+    word.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &[u8], value: &[u8]) -> Command {
+        Command::Put { key: key.to_vec(), value: value.to_vec() }
+    }
+
+    #[test]
+    fn words_are_split_as_a_shell_would() {
+        for (line, key, value) in [
+            ("put a b\n", &b"a"[..], &b"b"[..]),
+            ("  put\ta   b  ", b"a", b"b"),
+            ("put city \"New York\"", b"city", b"New York"),
+            ("put 'a b' ''", b"a b", b""),
+            (r#"put k "\x00\xff\n\"\\""#, b"k", b"\x00\xff\n\"\\"),
+            (r"put k a\b", b"k", b"a\\b"),
+            ("put k a'b c'\"d e\"", b"k", b"ab cd e"),
+            ("put k gr\u{fc}n", b"k", "gr\u{fc}n".as_bytes()),
+        ] {
+            assert_eq!(Command::parse(line), Ok(Some(put(key, value))), "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_comments_are_no_command() {
+        for line in ["", "  \n", "# put a b"] {
+            assert_eq!(Command::parse(line), Ok(None));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        for line in [
+            "put a",
+            "put a b c",
+            "get",
+            "get a b",
+            "exit now",
+            "list",
+            "put a 'b",
+            "put a \"b",
+            r#"get "\q""#,
+            r#"get "\x4""#,
+        ] {
+            assert!(Command::parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The interactive client: lines in, answers out.
+//!
+//! On a terminal with line editing, history and completion; from a pipe without a prompt, and with exit code 1 if a
+//! command failed.
+
+mod command;
+mod editor;
+
+use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use conure_client::{Client, ClientError};
+
+use command::Command;
+use editor::Editor;
+
+/// How long a line from a pipe may be: a value of 4 MiB with every byte escaped.
+const LINE_LEN_MAX: u64 = 17 << 20;
+
+const HELP: &str = "\
+put KEY VALUE   store a value
+get KEY         show a value; an absent key is a failure
+delete KEY      delete a key
+help            show this
+exit            leave (or Ctrl-D)
+
+Quote words that hold spaces: put city \"New York\". In double quotes \\n, \\t, \\\", \\\\ and \\xNN stand for bytes.
+";
+
+/// Talk to a ConureDB cluster.
+///
+/// Follows redirects to the leader, and moves to another member when its own is gone. Reads commands from a pipe too:
+///
+///   echo 'put colour blue' | repl
+#[derive(Debug, Parser)]
+#[command(name = "repl", version, verbatim_doc_comment, after_help = format!("Commands:\n{HELP}"))]
+struct Flags {
+    /// A member's HTTP address; may be given several times.
+    #[arg(long, value_name = "URL", default_value = "http://localhost:8081")]
+    server: Vec<String>,
+}
+
+/// Runs the REPL over the process's command line and streams.
+#[must_use]
+pub fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("repl: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let client = match Client::builder().servers(flags.server).discover(true).build() {
+        Ok(client) => client,
+        Err(error) => {
+            eprintln!("repl: --server: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let session = Session { client, runtime };
+    let result =
+        if io::stdin().is_terminal() { session.interactive() } else { session.piped(io::stdin().lock()) };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever read our output has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("repl: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Session {
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// What a line led to.
+enum Outcome {
+    Done,
+    Failed(String),
+    Exit,
+}
+
+impl Session {
+    /// Prompts until the end; a failed command is only shown.
+    fn interactive(&self) -> io::Result<bool> {
+        let mut editor = Editor::new().map_err(io::Error::other)?;
+        let servers: Vec<String> = self.client.servers().iter().map(ToString::to_string).collect();
+        println_flushed(format!("{}; `help` shows the commands\n", servers.join(", ")).as_bytes())?;
+        while let Some(line) = editor.line().map_err(io::Error::other)? {
+            match self.run(&line, |command| editor.learn(command))? {
+                Outcome::Done => {}
+                Outcome::Failed(reason) => eprintln!("{reason}"),
+                Outcome::Exit => break,
+            }
+        }
+        editor.save();
+        Ok(true)
+    }
+
+    /// Runs every line; says whether all went well.
+    fn piped(&self, mut input: impl BufRead) -> io::Result<bool> {
+        let mut all_went_well = true;
+        for number in 1_u64.. {
+            let mut line = Vec::new();
+            let length = (&mut input).take(LINE_LEN_MAX).read_until(b'\n', &mut line)?;
+            if length == 0 {
+                break;
+            }
+            let outcome = match String::from_utf8(line) {
+                Ok(line) => self.run(&line, |_| {})?,
+                Err(_) => Outcome::Failed("it is not UTF-8; write other bytes as \"\\xNN\"".into()),
+            };
+            match outcome {
+                Outcome::Done => {}
+                Outcome::Failed(reason) => {
+                    eprintln!("line {number}: {reason}");
+                    all_went_well = false;
+                }
+                Outcome::Exit => break,
+            }
+        }
+        Ok(all_went_well)
+    }
+
+    /// Runs one line. An error means that the answer could not be written.
+    fn run(&self, line: &str, learn: impl FnOnce(&Command)) -> io::Result<Outcome> {
+        let command = match Command::parse(line) {
+            Ok(Some(command)) => command,
+            Ok(None) => return Ok(Outcome::Done),
+            Err(reason) => return Ok(Outcome::Failed(reason)),
+        };
+        learn(&command);
+        let answer = match command {
+            Command::Exit => return Ok(Outcome::Exit),
+            Command::Help => Ok(HELP.as_bytes().to_vec()),
+            Command::Put { key, value } => self.put(&key, value),
+            Command::Get { key } => match self.get(&key) {
+                Ok(Some(text)) => Ok(text),
+                Ok(None) => return Ok(Outcome::Failed("there is no such key".into())),
+                Err(error) => Err(error),
+            },
+            Command::Delete { key } => self.delete(&key),
+        };
+        match answer {
+            Ok(text) => println_flushed(&text).map(|()| Outcome::Done),
+            Err(error) => Ok(Outcome::Failed(error.to_string())),
+        }
+    }
+
+    fn put(&self, key: &[u8], value: Vec<u8>) -> Result<Vec<u8>, ClientError> {
+        let answer = self.runtime.block_on(self.client.put(key, value))?;
+        Ok(format!("ok, revision {}\n", answer.revision).into_bytes())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ClientError> {
+        let Some(found) = self.runtime.block_on(self.client.get(key))? else { return Ok(None) };
+        let mut text =
+            if io::stdout().is_terminal() { shown(&found.bytes).into_bytes() } else { found.bytes.to_vec() };
+        text.push(b'\n');
+        Ok(Some(text))
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<Vec<u8>, ClientError> {
+        let answer = self.runtime.block_on(self.client.delete(key))?;
+        let what = if answer.deleted { "deleted" } else { "there was no such key" };
+        Ok(format!("{what}, revision {}\n", answer.revision).into_bytes())
+    }
+}
+
+/// A value on a terminal: control characters, which might command the terminal, are escaped.
+fn shown(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() && c != '\n' && c != '\t' {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+fn println_flushed(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn a_value_cannot_command_the_terminal() {
+        assert_eq!(shown(b"a\x1b[2Jb\xff\r\n"), "a\\u{1b}[2Jb\\xff\\r\n");
+        assert_eq!(shown("grün".as_bytes()), "grün");
+    }
+}

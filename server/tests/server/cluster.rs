@@ -1,0 +1,141 @@
+//! Several members: redirects, forwards, reads by followers, a client that moves on.
+
+use std::time::Duration;
+
+use conure_client::{Client, problem as kind};
+use reqwest::{StatusCode, redirect};
+
+use crate::common::{Node, cluster, problem, until};
+
+const LINEARIZABLE: &str = "conure_reads_served_total{consistency=\"linearizable\"}";
+
+fn unfollowing() -> reqwest::Client {
+    reqwest::Client::builder().redirect(redirect::Policy::none()).build().unwrap()
+}
+
+#[tokio::test]
+async fn followers_redirect_writes_before_the_body_and_serve_reads() {
+    let nodes = cluster(3, &[]).await;
+    let (leader, follower) = (&nodes[0], &nodes[1]);
+    let http = unfollowing();
+
+    // The body announced here never comes; the answer does.
+    let head = "PUT /kv?key=a%20b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
+    let answer = crate::api::raw(follower, head).await;
+    assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
+    assert!(answer.contains(&format!("location: {}\r\n", leader.url("/kv?key=a%20b"))), "{answer}");
+
+    let delete = http.delete(follower.url("/kv?key=a")).send().await.unwrap();
+    assert_eq!(delete.headers()["location"], leader.url("/kv?key=a"));
+    let redirect = problem(delete, StatusCode::TEMPORARY_REDIRECT, kind::NOT_LEADER).await;
+    assert!(redirect.detail.contains("-L"), "{redirect:?}");
+
+    // A client that follows them puts a large value through any member.
+    let value = vec![9; 4 << 20];
+    follower.client().put(b"a", value.clone()).await.unwrap();
+
+    let before = follower.metric(LINEARIZABLE).await;
+    assert_eq!(http.get(follower.url("/kv?key=a")).send().await.unwrap().bytes().await.unwrap(), value);
+    assert_eq!(follower.metric(LINEARIZABLE).await, before + 1);
+    assert_eq!(leader.metric(LINEARIZABLE).await, 0);
+    // What was just written through the leader is seen through any follower at once.
+    for round in 0..50_u32 {
+        leader.client().put(b"round", round.to_string()).await.unwrap();
+        let follower = &nodes[1 + usize::try_from(round).unwrap() % 2];
+        assert_eq!(follower.client().get(b"round").await.unwrap().unwrap().bytes, round.to_string());
+    }
+}
+
+#[tokio::test]
+async fn forwarding_members_serve_every_request_and_never_in_circles() {
+    let nodes = cluster(2, &["--leader-routing=forward"]).await;
+    let arbiter =
+        Node::start("arbiter", &["--leader-routing=forward", "--role=arbiter", "--bootstrap=false"]).await;
+    nodes[0].client().join("arbiter", &arbiter.raft_address()).await.unwrap();
+    arbiter.until_ready().await;
+    let http = unfollowing();
+    for (number, node) in [&nodes[1], &arbiter].into_iter().enumerate() {
+        let key = format!("/kv?key=k{number}");
+        let value = vec![5; 4 << 20];
+        let put = http.put(node.url(&key)).body(value.clone()).send().await.unwrap();
+        assert_eq!(put.status(), StatusCode::OK, "{}", node.name);
+        let etag = put.headers()["etag"].clone();
+        assert_eq!(put.headers()["content-type"], "application/json");
+        let get = http.get(node.url(&key)).send().await.unwrap();
+        assert_eq!((get.status(), &get.headers()["etag"]), (StatusCode::OK, &etag));
+        assert_eq!(get.bytes().await.unwrap(), value);
+        let head = http.head(node.url(&key)).send().await.unwrap();
+        assert_eq!(head.headers()["content-length"], (4 << 20).to_string());
+        let stale = http.get(node.url(&format!("{key}&stale=true"))).send().await.unwrap();
+        assert_eq!(stale.status(), StatusCode::OK);
+        let delete = http.delete(node.url(&key)).send().await.unwrap();
+        assert_eq!(delete.text().await.unwrap().contains("true"), true);
+        let absent = http.get(node.url(&key)).send().await.unwrap();
+        problem(absent, StatusCode::NOT_FOUND, kind::KEY_NOT_FOUND).await;
+
+        let forwarded = http.put(node.url("/kv?key=a&value=b")).header("conure-forwarded", "other");
+        let answer = forwarded.send().await.unwrap();
+        assert!(answer.headers().contains_key("retry-after"));
+        problem(answer, StatusCode::SERVICE_UNAVAILABLE, kind::NOT_LEADER).await;
+    }
+    // The arbiter holds nothing to read from.
+    assert_eq!(arbiter.metric(LINEARIZABLE).await, 0);
+    assert!(arbiter.metric("conure_http_forwarded_total").await >= 5);
+}
+
+#[tokio::test]
+async fn without_a_quorum_members_say_503_and_writes_may_be_504() {
+    let mut nodes = cluster(3, &["--barrier-timeout=500ms"]).await;
+    nodes[0].client().put(b"a", "1").await.unwrap();
+    nodes[1].kill();
+    nodes[2].kill();
+    let http = unfollowing();
+    let read = http.get(nodes[0].url("/kv?key=a")).send().await.unwrap();
+    assert!(read.headers().contains_key("retry-after"));
+    assert_eq!(read.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let stale = http.get(nodes[0].url("/kv?key=a&stale=true")).send().await.unwrap();
+    assert_eq!(stale.text().await.unwrap(), "1");
+    let write = http.put(nodes[0].url("/kv?key=a&value=2")).send().await.unwrap();
+    let status = write.status();
+    assert!(matches!(status.as_u16(), 503 | 504), "{status}");
+    until("it steps down", async || {
+        let answer = http.put(nodes[0].url("/kv?key=a&value=3")).send().await.unwrap();
+        answer.status() == StatusCode::SERVICE_UNAVAILABLE && answer.headers().contains_key("retry-after")
+    })
+    .await;
+    until("it is not ready", async || !nodes[0].client().readyz(None).await.unwrap().ok).await;
+    assert!(nodes[0].client().livez().await.unwrap().ok);
+    // One more member is a quorum again.
+    nodes[1].restart().await;
+    nodes[0].client().put(b"a", "4").await.unwrap();
+    assert_eq!(nodes[1].client().get(b"a").await.unwrap().unwrap().bytes, "4");
+}
+
+#[tokio::test]
+async fn a_client_that_knows_one_member_survives_its_loss() {
+    let mut nodes = cluster(3, &[]).await;
+    let client = Client::builder()
+        .server(nodes[0].address())
+        .discover(true)
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    client.put(b"a", "1").await.unwrap();
+    nodes[0].kill();
+    // The first try may find the connection broken with its outcome unknown; a new one never does.
+    assert_eq!(client.get(b"a").await.unwrap().unwrap().bytes, "1");
+    client.put(b"a", "2").await.unwrap();
+    assert_eq!(client.get(b"a").await.unwrap().unwrap().bytes, "2");
+}
+
+#[tokio::test]
+async fn a_leader_that_is_told_to_stop_hands_over() {
+    let mut nodes = cluster(3, &[]).await;
+    nodes[0].client().put(b"a", "1").await.unwrap();
+    nodes[0].stop().await;
+    let client = Client::builder().servers([nodes[1].address(), nodes[2].address()]).build().unwrap();
+    client.put(b"a", "2").await.unwrap();
+    nodes[0].restart().await;
+    nodes[0].until_ready().await;
+    assert_eq!(nodes[0].client().get(b"a").await.unwrap().unwrap().bytes, "2");
+}

@@ -1,0 +1,228 @@
+//! Starts `conure-db` processes in temporary directories on free loopback ports, and ends them.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use conure_client::Client;
+use conure_client::api::{Problem, Suffrage};
+use reqwest::{Response, StatusCode};
+use tempfile::TempDir;
+
+/// How long anything may take that must happen.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The server's binary.
+pub const SERVER: &str = env!("CARGO_BIN_EXE_conure-db");
+
+/// A running member.
+pub struct Node {
+    child: Child,
+    pub name: String,
+    pub directory: PathBuf,
+    pub http_port: u16,
+    pub raft_port: u16,
+    arguments: Vec<String>,
+    _owned: Option<TempDir>,
+}
+
+/// A port that nobody listens on. Two calls give two ports.
+pub fn free_port() -> u16 {
+    use std::collections::HashSet;
+    use std::sync::{LazyLock, Mutex};
+    static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
+}
+
+impl Node {
+    /// Starts a member with an own directory, and waits until its HTTP API answers.
+    pub async fn start(name: &str, arguments: &[&str]) -> Self {
+        let owned = tempfile::tempdir().unwrap();
+        let directory = owned.path().join("data");
+        let mut node = Self {
+            child: Command::new("true").spawn().unwrap(),
+            name: name.to_owned(),
+            directory,
+            http_port: free_port(),
+            raft_port: free_port(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            _owned: Some(owned),
+        };
+        node.child.wait().unwrap();
+        node.restart().await;
+        node
+    }
+
+    /// Starts a member that bootstraps, and waits until it serves.
+    pub async fn ready(name: &str, arguments: &[&str]) -> Self {
+        let node = Self::start(name, arguments).await;
+        node.until_ready().await;
+        node
+    }
+
+    /// The command line that this member was and will be started with.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(SERVER);
+        command
+            .arg(format!("--node-id={}", self.name))
+            .arg(format!("--data-dir={}", self.directory.display()))
+            .arg(format!("--http-addr=127.0.0.1:{}", self.http_port))
+            .arg(format!("--raft-addr=127.0.0.1:{}", self.raft_port))
+            .args(&self.arguments);
+        command
+    }
+
+    /// Starts the process again over its directory.
+    pub async fn restart(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        self.child = self.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let url = self.url("/livez");
+        let began = Instant::now();
+        while reqwest::get(&url).await.is_err() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("{} left with {status}: {}", self.name, self.log());
+            }
+            assert!(began.elapsed() < DEADLINE, "{} does not answer: {}", self.name, self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn until_ready(&self) {
+        let client = self.client();
+        let ready = async || client.readyz(None).await.is_ok_and(|probe| probe.ok);
+        until(&format!("{} is ready", self.name), ready).await;
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.with_file_name("log")
+    }
+
+    /// What the process wrote to standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.http_port)
+    }
+
+    pub fn raft_address(&self) -> String {
+        format!("127.0.0.1:{}", self.raft_port)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    /// A client of this member alone.
+    pub fn client(&self) -> Client {
+        Client::new(self.address()).unwrap()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let done = Command::new("kill")
+            .args([&format!("-{signal}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits for the process to leave.
+    pub async fn left(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < DEADLINE, "{} does not leave: {}", self.name, self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// SIGTERM, and the exit code that must be 0.
+    pub async fn stop(&mut self) {
+        self.signal("TERM");
+        let status = self.left().await;
+        assert!(status.success(), "{} left with {status}: {}", self.name, self.log());
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// One of this member's metrics, by its whole name with labels; 0 where it has not been counted.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let page = self.client().metrics().await.unwrap();
+        let found = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        found.unwrap_or(0)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- {} ---\n{}", self.name, self.log());
+        }
+    }
+}
+
+/// A cluster of members called `node1`, `node2`, …; the first leads at first.
+pub async fn cluster(size: usize, arguments: &[&str]) -> Vec<Node> {
+    let mut nodes = vec![Node::ready("node1", arguments).await];
+    for number in 2..=size {
+        let node = Node::start(&format!("node{number}"), arguments).await;
+        let answer = nodes[0].client().join(&node.name, &node.raft_address()).await.unwrap();
+        assert_eq!(answer.suffrage, Suffrage::Voter);
+        nodes.push(node);
+    }
+    for node in &nodes {
+        node.until_ready().await;
+    }
+    nodes
+}
+
+/// Polls until a condition holds.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < DEADLINE, "it never came that {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Checks that an answer is the problem that it should be.
+pub async fn problem(response: Response, status: StatusCode, kind: &str) -> Problem {
+    assert_eq!(response.status(), status, "wanted {kind}");
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let problem: Problem = response.json().await.unwrap();
+    assert_eq!((problem.kind.as_str(), problem.status), (kind, status.as_u16()));
+    assert!(!problem.title.is_empty() && !problem.detail.is_empty() && !problem.detail.contains('\n'));
+    problem
+}
+
+/// Runs a command to its end: exit code and standard error.
+pub fn run(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// A server command with no settings but those in `arguments`.
+pub fn server(arguments: &[&str], directory: &Path) -> Command {
+    let mut command = Command::new(SERVER);
+    command.args(arguments).current_dir(directory);
+    command
+}

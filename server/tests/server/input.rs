@@ -1,0 +1,151 @@
+//! Bad requests: each gets the problem that it deserves.
+
+use conure_client::problem as kind;
+use reqwest::{Method, StatusCode};
+
+use crate::api::raw;
+use crate::common::{Node, problem};
+
+#[tokio::test]
+async fn bad_queries_are_400() {
+    let node = Node::ready("solo", &[]).await;
+    let http = reqwest::Client::new();
+    let cases = [
+        ("GET", "/kv", kind::BAD_QUERY),
+        ("GET", "/kv?", kind::BAD_QUERY),
+        ("GET", "/kv?key", kind::BAD_QUERY),
+        ("GET", "/kv?key=a&key=a", kind::BAD_QUERY),
+        ("GET", "/kv?key=a&%6bey=b", kind::BAD_QUERY),
+        ("GET", "/kv?key=a&value=b", kind::BAD_QUERY),
+        ("GET", "/kv?key=a&stale=yes", kind::BAD_QUERY),
+        ("GET", "/kv?key=a&colour=secret", kind::BAD_QUERY),
+        ("GET", "/kv?key=%f", kind::BAD_QUERY),
+        ("GET", "/kv?key=%zz", kind::BAD_QUERY),
+        ("DELETE", "/kv?key=a&stale=true", kind::BAD_QUERY),
+        ("PUT", "/kv?value=secret", kind::BAD_QUERY),
+        ("PUT", "/kv?key=a&value=secret&value=secret", kind::BAD_QUERY),
+        ("GET", "/kv?key=", kind::BAD_KEY),
+        ("GET", "/readyz?cluster=a", kind::BAD_QUERY),
+    ];
+    for (method, path, wanted) in cases {
+        let method: Method = method.parse().unwrap();
+        let answer = http.request(method, node.url(path)).send().await.unwrap();
+        let problem = problem(answer, StatusCode::BAD_REQUEST, wanted).await;
+        assert!(!problem.detail.contains("secret"), "{problem:?}");
+    }
+    let long = format!("/kv?key={}", "k".repeat(4097));
+    problem(reqwest::get(node.url(&long)).await.unwrap(), StatusCode::BAD_REQUEST, kind::BAD_KEY).await;
+    assert!(!node.log().contains("secret"), "{}", node.log());
+}
+
+#[tokio::test]
+async fn a_put_says_its_value_once_and_clearly() {
+    let node = Node::ready("solo", &[]).await;
+    let http = reqwest::Client::new();
+    let both = http.put(node.url("/kv?key=a&value=b")).body("c").send().await.unwrap();
+    problem(both, StatusCode::BAD_REQUEST, kind::TWO_VALUES).await;
+    let chunk = futures::stream::iter([Ok::<_, std::io::Error>("c")]);
+    let chunked = http.put(node.url("/kv?key=a&value=b")).body(reqwest::Body::wrap_stream(chunk));
+    problem(chunked.send().await.unwrap(), StatusCode::BAD_REQUEST, kind::TWO_VALUES).await;
+    // What a bare `curl -X PUT` sends.
+    let bare = raw(&node, "PUT /kv?key=a HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(bare.starts_with("HTTP/1.1 411 "), "{bare}");
+    assert_eq!(node.client().get(b"a").await.unwrap(), None);
+
+    let empty = raw(&node, "PUT /kv?key=a&value= HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(empty.starts_with("HTTP/1.1 200 "), "{empty}");
+    let empty = raw(&node, "PUT /kv?key=b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").await;
+    assert!(empty.starts_with("HTTP/1.1 200 "), "{empty}");
+    for key in [b"a", b"b"] {
+        assert_eq!(node.client().get(key).await.unwrap().unwrap().bytes, "");
+    }
+}
+
+#[tokio::test]
+async fn absent_paths_and_wrong_methods_are_told_apart() {
+    let node = Node::ready("solo", &[]).await;
+    let http = reqwest::Client::new();
+    for path in ["/", "/kv/", "/v1/kv", "/Status", "/kv/a?value=secret"] {
+        let answer = reqwest::get(node.url(path)).await.unwrap();
+        problem(answer, StatusCode::NOT_FOUND, kind::ROUTE_NOT_FOUND).await;
+    }
+    for (method, path, allowed) in [
+        (Method::POST, "/kv?key=a", "PUT"),
+        (Method::PATCH, "/kv?key=a", "DELETE"),
+        (Method::OPTIONS, "/kv?key=a", "GET"),
+        (Method::POST, "/status", "GET"),
+        (Method::GET, "/join", "POST"),
+        (Method::DELETE, "/metrics", "HEAD"),
+    ] {
+        let answer = http.request(method, node.url(path)).send().await.unwrap();
+        let allow = answer.headers()["allow"].to_str().unwrap().to_owned();
+        assert!(allow.split(',').any(|method| method.trim() == allowed), "{path}: {allow}");
+        problem(answer, StatusCode::METHOD_NOT_ALLOWED, kind::METHOD_NOT_ALLOWED).await;
+    }
+    let head = http.head(node.url("/join")).send().await.unwrap();
+    assert_eq!(
+        (head.status(), &head.headers()["allow"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &"POST".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn bad_administration_is_refused_and_changes_nothing() {
+    let node = Node::ready("solo", &[]).await;
+    let http = reqwest::Client::new();
+    let before = node.client().raft_config().await.unwrap();
+    let post = async |path: &str, content_type: &str, body: String| {
+        let request = http.post(node.url(path)).header("content-type", content_type).body(body);
+        request.send().await.unwrap()
+    };
+    for path in ["/join", "/remove", "/bootstrap", "/transfer-leadership"] {
+        let answer = http.post(node.url(path)).body("{}").send().await.unwrap();
+        problem(answer, StatusCode::UNSUPPORTED_MEDIA_TYPE, kind::UNSUPPORTED_MEDIA_TYPE).await;
+        let answer = post(path, "application/x-www-form-urlencoded", "{}".into()).await;
+        problem(answer, StatusCode::UNSUPPORTED_MEDIA_TYPE, kind::UNSUPPORTED_MEDIA_TYPE).await;
+        for body in
+            ["", "{", "[]", "{}", "{\"ID\":3}", "{\"ID\":\"a\",\"RaftAddr\":\"b:1\",\"ClusterID\":\"c\"}"]
+        {
+            let answer = post(path, "application/json", body.into()).await;
+            problem(answer, StatusCode::BAD_REQUEST, kind::BAD_BODY).await;
+        }
+        let answer = post(path, "application/json", " ".repeat(70_000)).await;
+        problem(answer, StatusCode::PAYLOAD_TOO_LARGE, kind::TOO_LARGE).await;
+    }
+    let unknown = post("/remove", "application/json; charset=utf-8", r#"{"ID":"nobody"}"#.into()).await;
+    problem(unknown, StatusCode::NOT_FOUND, kind::UNKNOWN_MEMBER).await;
+    let unknown = post("/transfer-leadership", "application/json", r#"{"ID":"nobody"}"#.into()).await;
+    problem(unknown, StatusCode::NOT_FOUND, kind::UNKNOWN_MEMBER).await;
+    let address = format!("127.0.0.1:{}", crate::common::free_port());
+    let body = format!(r#"{{"ID":"node2","RaftAddr":"{address}"}}"#);
+    let unreachable = post("/join", "application/json", body).await;
+    let unreachable = problem(unreachable, StatusCode::BAD_GATEWAY, kind::UNREACHABLE).await;
+    assert!(unreachable.detail.contains(&address), "{unreachable:?}");
+    let bad = post("/join", "application/json", r#"{"ID":"node2","RaftAddr":"nowhere"}"#.into()).await;
+    assert_eq!(bad.status(), StatusCode::BAD_REQUEST);
+    let last = post("/remove", "application/json", r#"{"ID":"solo"}"#.into()).await;
+    assert_eq!(last.status(), StatusCode::CONFLICT);
+    let bootstrap = post("/bootstrap", "application/json", r#"{"ClusterID":"other"}"#.into()).await;
+    assert_eq!(bootstrap.status(), StatusCode::CONFLICT);
+    assert_eq!(node.client().raft_config().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_foreign_host_is_misdirected() {
+    let node = Node::ready("solo", &["--http-allowed-hosts=db.example.org,*.example.com"]).await;
+    let http = reqwest::Client::new();
+    let ask = async |host: &str| http.get(node.url("/kv?key=a")).header("host", host).send().await.unwrap();
+    for host in ["evil.example", "evil.example:8081", "x.db.example.org", "127.0.0.1.evil.example"] {
+        problem(ask(host).await, StatusCode::MISDIRECTED_REQUEST, kind::MISDIRECTED_HOST).await;
+    }
+    for host in ["localhost", "[::1]:1", "conure.default.svc", "conure", "db.example.org", "a.example.com:80"]
+    {
+        assert_eq!(ask(host).await.status(), StatusCode::NOT_FOUND, "{host}");
+    }
+    let missing = raw(&node, "GET /status HTTP/1.1\r\n\r\n").await;
+    assert!(missing.starts_with("HTTP/1.1 400 "), "{missing}");
+    let doubled = raw(&node, "GET /status HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n").await;
+    assert!(doubled.starts_with("HTTP/1.1 400 "), "{doubled}");
+    let absolute = raw(&node, "GET http://evil.example/status HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(absolute.starts_with("HTTP/1.1 421 "), "{absolute}");
+}

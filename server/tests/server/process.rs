@@ -1,0 +1,151 @@
+//! The process: settings, data directories, signals, exit codes.
+
+use crate::common::{Node, free_port, run, server};
+
+#[test]
+fn wrong_settings_end_with_2_and_one_line() {
+    let here = tempfile::tempdir().unwrap();
+    std::fs::write(here.path().join("bad.yaml"), "node_id: a\nraft_adr: 127.0.0.1:1\n").unwrap();
+    std::fs::write(here.path().join("file"), "").unwrap();
+    for (arguments, named) in [
+        (&["--raft-adr=x"][..], "--raft-adr"),
+        (&["--config=bad.yaml"], "raft_adr"),
+        (&["--config=nowhere.yaml"], "nowhere.yaml"),
+        (&["--http-addr=localhost"], "--http-addr \"localhost\""),
+        (&["--raft-addr=127.0.0.1:x"], "--raft-addr \"127.0.0.1:x\""),
+        (&["--barrier-timeout=3"], "--barrier-timeout \"3\""),
+        (&["--role=voter"], "--role \"voter\""),
+        (&["--admin-token-file=nowhere"], "--admin-token-file \"nowhere\""),
+        (&["--data-dir=file"], "file"),
+    ] {
+        let port = format!("--http-addr=127.0.0.1:{}", free_port());
+        let mut command = server(arguments, here.path());
+        if !arguments[0].starts_with("--http-addr") {
+            command.arg(port);
+        }
+        let (code, error) = run(&mut command);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        let last = error.lines().last().unwrap();
+        assert!(last.starts_with("conure-db: ") && last.contains(named), "{arguments:?}: {error}");
+        assert_eq!(error.lines().filter(|line| line.starts_with("conure-db: ")).count(), 1, "{error}");
+    }
+    let (code, error) = run(server(&[], here.path()).env("CONURE_LOG_FORMAT", "xml"));
+    assert_eq!(code, Some(2));
+    assert!(error.starts_with("conure-db: CONURE_LOG_FORMAT \"xml\""), "{error}");
+}
+
+#[test]
+fn help_and_version_end_well() {
+    let here = tempfile::tempdir().unwrap();
+    for argument in ["--help", "--version"] {
+        let output = server(&[argument], here.path()).output().unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty());
+    }
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_second_process_on_a_directory_or_a_port_is_refused() {
+    let node = Node::ready("solo", &[]).await;
+    node.client().put(b"a", "1").await.unwrap();
+    let data_dir = format!("--data-dir={}", node.directory.display());
+    let (http, raft) =
+        (format!("--http-addr=127.0.0.1:{}", free_port()), format!("--raft-addr=127.0.0.1:{}", free_port()));
+    let here = tempfile::tempdir().unwrap();
+    let (code, error) = run(&mut server(&["--node-id=solo", &data_dir, &http, &raft], here.path()));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("in use") && error.contains(&node.directory.display().to_string()), "{error}");
+
+    let taken = format!("--http-addr={}", node.address());
+    let (code, error) = run(&mut server(&["--data-dir=other", &taken, &raft], here.path()));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("--http-addr") && error.contains(&node.address()), "{error}");
+    let taken = format!("--raft-addr={}", node.raft_address());
+    let (code, error) = run(&mut server(&["--data-dir=other", &http, &taken], here.path()));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains(&node.raft_address()), "{error}");
+    assert_eq!(node.client().get(b"a").await.unwrap().unwrap().bytes, "1");
+}
+
+#[tokio::test]
+async fn sigterm_ends_well_and_keeps_the_data() {
+    let mut node = Node::ready("solo", &[]).await;
+    let revision = node.client().put(b"a", "1").await.unwrap().revision;
+    let id = node.client().status().await.unwrap().cluster_id;
+    for round in 0..2 {
+        if round == 0 {
+            node.stop().await;
+        } else {
+            node.kill();
+        }
+        node.restart().await;
+        node.until_ready().await;
+        assert_eq!(node.client().get(b"a").await.unwrap().unwrap().revision, revision);
+        assert_eq!(node.client().status().await.unwrap().cluster_id, id);
+    }
+    node.signal("INT");
+    assert!(node.left().await.success());
+}
+
+#[tokio::test]
+async fn a_foreign_or_corrupt_directory_ends_with_2_and_is_kept() {
+    let mut node = Node::ready("solo", &[]).await;
+    node.client().put(b"a", "1").await.unwrap();
+    node.stop().await;
+    let identity = node.directory.join("identity");
+    let good = std::fs::read(&identity).unwrap();
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 0x10;
+    std::fs::write(&identity, &bad).unwrap();
+    let (code, error) = run(&mut node.command());
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains(&node.directory.display().to_string()), "{error}");
+    assert_eq!(std::fs::read(&identity).unwrap(), bad);
+    std::fs::write(&identity, &good).unwrap();
+
+    // Another member's directory.
+    let mut command = node.command();
+    command.arg("--node-id=other");
+    let data_dir = format!("--data-dir={}", node.directory.display());
+    let http = format!("--http-addr={}", node.address());
+    let raft = format!("--raft-addr={}", node.raft_address());
+    let here = tempfile::tempdir().unwrap();
+    let (code, error) = run(&mut server(&["--node-id=other", &data_dir, &http, &raft], here.path()));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("solo") && error.contains("other"), "{error}");
+
+    node.restart().await;
+    node.until_ready().await;
+    assert_eq!(node.client().get(b"a").await.unwrap().unwrap().bytes, "1");
+}
+
+#[tokio::test]
+async fn logs_can_be_json() {
+    let node = Node::ready("solo", &["--log-format=json"]).await;
+    let log = node.log();
+    assert!(!log.is_empty());
+    for line in log.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text() {
+    let node = Node::ready("solo", &[]).await;
+    for round in 0..3 {
+        node.client().put(&[round], "x").await.unwrap();
+    }
+    assert_eq!(
+        node.metric("conure_http_requests_total{route=\"/kv\",method=\"PUT\",status=\"200\"}").await,
+        3
+    );
+    assert_eq!(node.metric("conure_raft_is_leader").await, 1);
+    assert_eq!(node.metric("conure_raft_members{suffrage=\"voter\"}").await, 1);
+    for positive in
+        ["conure_raft_term", "conure_raft_applied_index", "conure_wal_syncs_total", "conure_tree_bytes"]
+    {
+        assert!(node.metric(positive).await > 0, "{positive}");
+    }
+    assert_eq!(node.metric("conure_revision").await, 3);
+}
