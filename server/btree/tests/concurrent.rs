@@ -106,6 +106,21 @@ fn pages_come_back_without_readers_and_wait_for_those_that_stay() {
         );
     }
 
+    let settled = db.stats().pages;
+    for round in 0..20 {
+        let mut txn = db.begin_write().unwrap();
+        let mut tree = txn.tree("t").unwrap();
+        for key in 0..KEYS {
+            tree.put(&key.to_be_bytes(), &value(round % 7, key)).unwrap();
+        }
+        drop(txn);
+        write(round, Durability::Durable);
+    }
+    assert!(db.stats().pages <= settled + settled / 10, "transactions that were given up kept their pages");
+
+    for round in 0..40 {
+        write(round, Durability::Eventual);
+    }
     let read = db.begin_read().unwrap();
     let seen = read.commit_number();
     let before = db.stats().pages;
