@@ -2,13 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal};
 
 /// How many last lines of a failed program's output an error shows.
 const TAIL_LINES: usize = 15;
@@ -36,12 +36,12 @@ pub fn run_lines(
     let child = spawn(command)?;
     // Only the program may hold the writing end now, or the reading end would never see its end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let group = child.id();
+    let root = child.id();
     let (ended, watched) = channel::<()>();
     let watch = std::thread::spawn(move || {
         let late = watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
         if late {
-            kill_group(group);
+            kill_tree(root);
         }
         late
     });
@@ -107,8 +107,6 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<
 }
 
 fn spawn(command: &mut Command) -> Result<Child> {
-    // A group of its own, so that a deadline ends the program's children too.
-    command.process_group(0);
     command.spawn().with_context(|| format!("cannot start `{}`", name(command)))
 }
 
@@ -120,7 +118,7 @@ fn wait(mut child: Child, command: &Command, limit: Duration) -> Result<ExitStat
             return Ok(status);
         }
         if start.elapsed() >= limit {
-            kill_group(child.id());
+            kill_tree(child.id());
             child.wait()?;
             bail!("`{}` did not end within {} s", line(command), limit.as_secs());
         }
@@ -129,10 +127,35 @@ fn wait(mut child: Child, command: &Command, limit: Duration) -> Result<ExitStat
     }
 }
 
-fn kill_group(id: u32) {
-    if let Some(group) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw) {
+/// Ends a process and all that it started. They are in this program's own group, so that a Ctrl-C reaches them too.
+fn kill_tree(root: u32) {
+    let mut doomed = vec![root];
+    let mut next = 0;
+    while let Some(parent) = doomed.get(next).copied() {
+        // Children of one that has ended already are init's; whoever stops its parent first keeps it from starting more.
+        signal(parent, Signal::STOP);
+        doomed.extend(children(parent));
+        next += 1;
+    }
+    doomed.iter().for_each(|pid| signal(*pid, Signal::KILL));
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name, in parentheses, may hold spaces and parentheses itself; state and parent follow it.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It may have ended just now: nothing to do then.
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 

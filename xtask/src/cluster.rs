@@ -8,6 +8,7 @@ use conure_e2e::cluster::{Instance, Local, packages, tools};
 
 /// Installs and builds what is missing; answers the folder of the tools.
 pub(crate) fn tools() -> Result<PathBuf> {
+    Local::allowed()?;
     packages::ensure(&packages::NEEDED)?;
     packages::ensure(&packages::NEEDED_FOR_IMAGES)?;
     tools::ensure()

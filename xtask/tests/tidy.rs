@@ -1,5 +1,7 @@
 //! Keeps the house tidy: what the project promises of its own source files.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -54,17 +56,24 @@ fn every_source_file_says_what_it_is_for() {
 
 #[test]
 fn no_unfinished_work_is_committed() {
-    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:"), concat!("todo", "!("), concat!("#[ign", "ore")];
-    let unfinished: Vec<_> = files(&[".rs", ".toml", ".md", ".yaml", "Dockerfile.server", "Dockerfile.operator"])
-        .into_iter()
-        .flat_map(|(name, text)| {
-            text.lines()
-                .enumerate()
-                .filter(|(_, line)| words.iter().any(|word| line.contains(word)))
-                .map(|(at, line)| format!("{name}:{}: {}", at + 1, line.trim()))
-                .collect::<Vec<_>>()
-        })
-        .collect();
+    let words = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+        concat!("todo", "!("),
+        concat!("#[ign", "ore"),
+    ];
+    let unfinished: Vec<_> =
+        files(&[".rs", ".toml", ".md", ".yaml", "Dockerfile.server", "Dockerfile.operator"])
+            .into_iter()
+            .flat_map(|(name, text)| {
+                text.lines()
+                    .enumerate()
+                    .filter(|(_, line)| words.iter().any(|word| line.contains(word)))
+                    .map(|(at, line)| format!("{name}:{}: {}", at + 1, line.trim()))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
     assert_none(&unfinished, "finish it, or open an issue and leave no note in the code");
 }
 
@@ -116,7 +125,9 @@ fn every_documented_command_is_run_or_says_why_not() {
                     Err(_) => wrong.push(format!("{name}:{line}: {test} is not there")),
                 },
                 (None, Some(reason)) if !reason.trim().is_empty() => {}
-                _ => wrong.push(format!("{name}:{line}: neither `<!-- run by: TEST -->` nor `<!-- not run: REASON -->` before it")),
+                _ => wrong.push(format!(
+                    "{name}:{line}: neither `<!-- run by: TEST -->` nor `<!-- not run: REASON -->` before it"
+                )),
             }
         }
     }

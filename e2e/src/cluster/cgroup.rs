@@ -72,6 +72,11 @@ fn make(group: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether a group is there in any hierarchy.
+pub fn exists(name: &str) -> Result<bool> {
+    Ok(hierarchies()?.iter().any(|path| path.join(name).exists()))
+}
+
 /// Ends every process in a group and below, then removes the group.
 pub fn remove(name: &str) -> Result<()> {
     let roots: Vec<PathBuf> = hierarchies()?.into_iter().map(|path| path.join(name)).collect();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::daemon::Launcher;
 use super::instance::{Instance, NODES, node_name};
@@ -26,12 +26,18 @@ pub struct Local {
 }
 
 impl Local {
-    /// Takes hold of an instance, up or not; waits for another run that has it.
-    pub fn hold(instance: Instance, tools: &Path) -> Result<Self> {
+    /// Whether this user may start one; better said before long builds than after.
+    pub fn allowed() -> Result<()> {
         ensure!(
             rustix::process::geteuid().is_root(),
             "the local Kubernetes makes network namespaces: run this as root"
         );
+        Ok(())
+    }
+
+    /// Takes hold of an instance, up or not; waits for another run that has it.
+    pub fn hold(instance: Instance, tools: &Path) -> Result<Self> {
+        Self::allowed()?;
         let paths = Paths::of(instance)?;
         let lock = Lock::take(&paths.lock(), &format!("instance {instance}"), PATIENCE)?;
         Ok(Self { instance, paths, tools: tools.to_path_buf(), _lock: lock })
@@ -104,8 +110,7 @@ impl Local {
             network::remove(&record)?;
             step.at("files");
             if let Some(folder) = record.folder.as_deref().filter(|folder| folder.exists()) {
-                // No mount can be below it in the machine's own namespace, and the nodes' ended with their processes.
-                fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+                remove_folder(folder)?;
             }
             Record::remove(&self.paths)
         })
@@ -146,4 +151,18 @@ impl Local {
     pub fn kubectl(&self) -> Kubectl {
         Kubectl::new(&self.tools, self.paths.kubeconfig())
     }
+}
+
+/// Removes a folder with all that is in it, unless something is mounted there: the nodes' mounts were in namespaces of
+/// their own, so that would be somebody else's.
+fn remove_folder(folder: &Path) -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let below = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .find(|path| Path::new(path).starts_with(folder));
+    if let Some(path) = below {
+        bail!("{path} is a mount that the local Kubernetes did not make: unmount it, then try again");
+    }
+    fs::remove_dir_all(folder).with_context(|| folder.display().to_string())
 }

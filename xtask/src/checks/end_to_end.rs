@@ -11,6 +11,7 @@ use conure_e2e::cluster::{Instance, Kubectl, Local};
 use conure_e2e::process::output;
 use conure_e2e::progress::{self, Step};
 
+use super::charts;
 use crate::cargo::{self, Tally, cargo};
 use crate::cluster;
 use crate::images::Images;
@@ -19,17 +20,18 @@ use crate::report::Report;
 pub(super) const NAME: &str = "end-to-end tests";
 
 /// On the instance of the tests, started afresh and removed afterwards.
-pub(super) fn check(report: &mut Report, tools: &Path) {
+pub(super) fn check(report: &mut Report, instance: Instance, tools: &Path) {
     let Some(images) = report.stage("images", || Ok((build_images()?, String::new()))) else {
-        return report.not_run(&[NAME]);
+        return report.not_run(&[charts::ON_KUBERNETES, NAME]);
     };
     let up = report.stage("local Kubernetes", || {
-        let local = Local::hold(Instance::TEST, tools)?;
+        let local = Local::hold(instance, tools)?;
         local.up()?;
         import(&local, &images)?;
         Ok((local, String::new()))
     });
-    let Some(local) = up else { return report.not_run(&[NAME]) };
+    let Some(local) = up else { return report.not_run(&[charts::ON_KUBERNETES, NAME]) };
+    charts::check_on(report, &local);
     let passed = report.check(NAME, |step| {
         let tally = run_on(&local, &images, &[], step)?;
         tally.judge()?;

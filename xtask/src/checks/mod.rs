@@ -4,11 +4,13 @@
 mod build_stage;
 mod charts;
 pub(crate) mod end_to_end;
+mod leftovers;
 mod rust;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use conure_e2e::cluster::{Instance, Local};
 
 use crate::cluster;
 use crate::report::Report;
@@ -16,6 +18,9 @@ use crate::report::Report;
 /// Runs the checks and prints what they found.
 #[expect(clippy::print_stdout, reason = "the table and the verdict are this program's answer")]
 pub(crate) fn run(fast: bool) -> Result<ExitCode> {
+    if !fast {
+        Local::allowed().context("`cargo xtask test --fast` leaves out what needs it")?;
+    }
     let mut report = Report::new();
     rust::check(&mut report);
     if !fast {
@@ -29,10 +34,17 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
 /// What needs root, and the tools of Kubernetes.
 fn kubernetes(report: &mut Report) {
     let Some(tools) = report.stage("packages and tools", || Ok((cluster::tools()?, String::new()))) else {
-        return report.not_run(&[charts::NAME, end_to_end::NAME, build_stage::NAME]);
+        return report.not_run(&[
+            charts::NAME,
+            leftovers::NAME,
+            charts::ON_KUBERNETES,
+            end_to_end::NAME,
+            build_stage::NAME,
+        ]);
     };
     charts::check(report, &tools);
-    end_to_end::check(report, &tools);
+    leftovers::check(report, Instance::TEST, &tools);
+    end_to_end::check(report, Instance::TEST, &tools);
     // Last: it is the longest, and fails only with the Dockerfiles.
     build_stage::check(report);
 }

@@ -14,7 +14,8 @@ pub(super) fn check(report: &mut Report) {
     });
     report.check("lints", |step| {
         // The end-to-end tests and the charts' are no part of "all targets": they run on their own.
-        let selections: [&[&str]; 2] = [&["--all-targets"], &["--test", "e2e", "--test", "charts"]];
+        let selections: [&[&str]; 2] =
+            [&["--all-targets"], &["--test", "e2e", "--test", "charts", "--test", "api_server"]];
         for (number, targets) in selections.iter().enumerate() {
             let mut command = cargo("clippy");
             command.args(*targets).args(["--", "-D", "warnings"]);
