@@ -138,6 +138,9 @@ fn environment(blueprint: &Blueprint<'_>, component: Component) -> Vec<EnvVar> {
     set("CONURE_ADMIN_TOKEN_FILE", format!("{TOKEN_DIR}/{TOKEN_KEY}"));
     set("CONURE_LOG_LEVEL", config.log_level.as_str().to_owned());
     set("CONURE_LOG_FORMAT", config.log_format.as_str().to_owned());
+    if !config.http_allowed_hosts.is_empty() {
+        set("CONURE_HTTP_ALLOWED_HOSTS", config.http_allowed_hosts.join(","));
+    }
     // An arbiter serves no reads, so it has no time for them to wait either.
     if !arbiter {
         set("CONURE_BARRIER_TIMEOUT", config.barrier_timeout.clone());

@@ -105,3 +105,15 @@ fn scheduling_wishes_reach_every_pod() {
         assert_eq!(pod.affinity, Some(Default::default()));
     }
 }
+
+#[test]
+fn allowed_hosts_reach_every_server() {
+    let objects =
+        built(|spec| spec.server_config.http_allowed_hosts = vec!["a.example".into(), "b.example".into()]);
+    for set in objects.stateful_sets {
+        let pod = set.spec.and_then(|spec| spec.template.spec).expect("a pod");
+        let environment = pod.containers[0].env.clone().unwrap_or_default();
+        let hosts = environment.iter().find(|entry| entry.name == "CONURE_HTTP_ALLOWED_HOSTS");
+        assert_eq!(hosts.and_then(|entry| entry.value.as_deref()), Some("a.example,b.example"));
+    }
+}
