@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use conure_crd::ConureCluster;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 
@@ -17,6 +18,26 @@ const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// The API server takes this many bytes of an event's note.
 const NOTE_BYTES_MAX: usize = 1_000;
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// Its reason.
+    pub reason: String,
+    /// Its text.
+    pub text: String,
+    /// Kind and name of the pod or volume that it is about.
+    pub about: Option<(&'static str, String)>,
+}
+
+impl Note {
+    /// That something was done.
+    pub fn normal(reason: &str, text: impl Into<String>) -> Self {
+        Self { warning: false, reason: reason.to_owned(), text: text.into(), about: None }
+    }
+}
 
 /// The client, and what is said and counted.
 pub struct Context {
@@ -41,25 +62,26 @@ impl Context {
     }
 
     /// Publishes an event; one that cannot be published is logged, and holds nothing up.
-    pub async fn event(
-        &self,
-        cluster: &ConureCluster,
-        warning: bool,
-        action: &str,
-        reason: &str,
-        note: &str,
-    ) {
-        let mut end = note.len().min(NOTE_BYTES_MAX);
-        while !note.is_char_boundary(end) {
+    pub async fn event(&self, cluster: &ConureCluster, action: &str, note: &Note) {
+        let mut end = note.text.len().min(NOTE_BYTES_MAX);
+        while !note.text.is_char_boundary(end) {
             end -= 1;
         }
         let event = Event {
-            type_: if warning { EventType::Warning } else { EventType::Normal },
-            reason: reason.to_owned(),
-            note: note.get(..end).map(str::to_owned),
+            type_: if note.warning { EventType::Warning } else { EventType::Normal },
+            reason: note.reason.clone(),
+            note: note.text.get(..end).map(str::to_owned),
             action: action.to_owned(),
-            secondary: None,
+            // Events that differ only in their text are counted as one, so each member's has its pod.
+            secondary: note.about.as_ref().map(|(kind, name)| ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some((*kind).to_owned()),
+                name: Some(name.clone()),
+                namespace: cluster.metadata.namespace.clone(),
+                ..ObjectReference::default()
+            }),
         };
+        let reason = &note.reason;
         if let Err(error) = self.recorder.publish(&event, &cluster.object_ref(&())).await {
             tracing::warn!(reason, %error, "an event cannot be published");
         }

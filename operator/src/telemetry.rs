@@ -1,5 +1,7 @@
 //! Logs, as text or JSON, on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
@@ -19,7 +21,10 @@ pub enum TelemetryError {
 pub fn init(config: &Config) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(&config.log_level)
         .map_err(|error| TelemetryError::Filter(config.log_level.clone(), error))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

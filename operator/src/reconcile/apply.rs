@@ -50,13 +50,14 @@ pub enum ApplyError {
     },
 }
 
-/// Brings everything that differs.
+/// Brings everything that differs. Answers whether that was a StatefulSet: then what was observed of its pods'
+/// revisions is of the past.
 pub async fn apply(
     client: &Client,
     observed: &Observed,
     blueprint: &Blueprint<'_>,
     objects: &Objects,
-) -> Result<(), ApplyError> {
+) -> Result<bool, ApplyError> {
     let namespace = blueprint.namespace;
     if observed.secret.is_none() {
         let secret = build::admin_secret(blueprint, new_token());
@@ -67,23 +68,26 @@ pub async fn apply(
         bring(client, namespace, service, live).await?;
     }
     match (&objects.disruption_budget, &observed.disruption_budget) {
-        (Some(budget), live) => bring(client, namespace, budget, live.as_ref()).await?,
+        (Some(budget), live) => {
+            bring(client, namespace, budget, live.as_ref()).await?;
+        }
         (None, Some(live)) => remove_budget(client, namespace, live).await?,
         (None, None) => {}
     }
+    let mut changed = false;
     for set in &objects.stateful_sets {
         let live = observed.sets.values().find(|live| live.name_any() == set.name_any());
-        bring(client, namespace, set, live).await?;
+        changed |= bring(client, namespace, set, live).await?;
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Brings one StatefulSet, for an action.
 pub async fn stateful_set(client: &Client, namespace: &str, set: &StatefulSet) -> Result<(), ApplyError> {
-    bring(client, namespace, set, None).await
+    bring(client, namespace, set, None).await.map(|_| ())
 }
 
-async fn bring<K>(client: &Client, namespace: &str, object: &K, live: Option<&K>) -> Result<(), ApplyError>
+async fn bring<K>(client: &Client, namespace: &str, object: &K, live: Option<&K>) -> Result<bool, ApplyError>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Serialize
@@ -104,14 +108,14 @@ where
     if let Some(live) = live
         && covers(&json(live)?, &desired)
     {
-        return Ok(());
+        return Ok(false);
     }
     failpoint::pass("before_apply");
     let params = PatchParams::apply(MANAGER).force();
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     tracing::info!(kind, name, "applies");
     let written = api.patch(&name, &params, &Patch::Apply(&desired)).await;
-    written.map(|_| ()).map_err(|source| ApplyError::Write { kind, name, source })
+    written.map(|_| true).map_err(|source| ApplyError::Write { kind, name, source })
 }
 
 async fn create_secret(client: &Client, namespace: &str, secret: &Secret) -> Result<(), ApplyError> {

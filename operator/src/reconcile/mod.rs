@@ -23,7 +23,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use crate::context::Context;
+use crate::context::{Context, Note};
 use crate::failpoint;
 use act::Outcome;
 use build::{Blueprint, Identity, image};
@@ -65,15 +65,8 @@ pub async fn reconcile(
         // On record before anything is made with it, and only over the very object that was judged.
         let id = uuid::Uuid::new_v4().to_string();
         finish(context, &observed, &Pass::Named(id.clone()), true).await?;
-        context
-            .event(
-                &observed.cluster,
-                false,
-                "Bootstrap",
-                "ClusterIDAssigned",
-                &format!("the cluster is {id}"),
-            )
-            .await;
+        let note = Note::normal("ClusterIDAssigned", format!("the cluster is {id}"));
+        context.event(&observed.cluster, "Bootstrap", &note).await;
         failpoint::pass("after_write_cluster_id");
         return Ok(Some(pace::AT_ONCE));
     };
@@ -83,13 +76,14 @@ pub async fn reconcile(
     let objects = build::objects(&blueprint);
     let paused = observed.cluster.spec.paused;
     let applied =
-        if paused { Ok(()) } else { apply::apply(&context.client, &observed, &blueprint, &objects).await };
+        if paused { Ok(false) } else { apply::apply(&context.client, &observed, &blueprint, &objects).await };
 
-    let world = view::world(&observed, &blueprint.identity, &blueprint.sizes);
+    let mut world = view::world(&observed, &blueprint.identity, &blueprint.sizes);
+    world.revisions_known &= !matches!(applied, Ok(true));
     let step = plan::plan(wish, &world);
     let (held_up, again) = match (applied, &step) {
         (Err(error), _) => failed(context, namespace, name, "ApplyFailed", &error),
-        (Ok(()), Step::Act(action)) if !paused => {
+        (Ok(_), Step::Act(action)) if !paused => {
             match act::act(context, &observed, &blueprint, action).await {
                 Ok(outcome) => {
                     context.metrics.acted(action.kind());
@@ -99,7 +93,7 @@ pub async fn reconcile(
                 Err(error) => failed(context, namespace, name, action.failure(), &error),
             }
         }
-        (Ok(()), step) => {
+        (Ok(_), step) => {
             context.succeeded(namespace, name);
             (None, pace::of(step, &observed.cluster))
         }
@@ -147,7 +141,9 @@ async fn done(
     match outcome {
         Outcome::Done { reason, note } => {
             tracing::info!(reason, note, "done");
-            context.event(cluster, false, action.kind(), reason, &note).await;
+            let about = action.member().map(|slot| ("Pod", slot.name(&cluster.name_any())));
+            let note = Note { about, ..Note::normal(reason, note) };
+            context.event(cluster, action.kind(), &note).await;
             (None, pace::AT_ONCE)
         }
         Outcome::Going(message) => {
@@ -187,7 +183,7 @@ async fn finish(
     if written {
         let before = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
         for note in status::notes(before, &status) {
-            context.event(cluster, note.warning, "Reconcile", &note.reason, &note.text).await;
+            context.event(cluster, "Reconcile", &note).await;
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ use kube::{Api, Client, ResourceExt};
 
 use super::build::TOKEN_KEY;
 pub use members::{MemberAnswer, address};
-pub use trouble::{Trouble, claim_trouble, is_stuck, pod_trouble};
+pub use trouble::{Trouble, UNSCHEDULABLE, claim_trouble, is_stuck, pod_trouble};
 
 /// A pod that ran before says why it stopped in a handful of events; more would be noise.
 const EVENTS_MAX: u32 = 50;

@@ -11,6 +11,9 @@ const MESSAGE_MAX: usize = 512;
 /// Restarts after which a container that is down counts as crashing.
 const RESTARTS_MIN: i32 = 2;
 
+/// The reason of a pod that no node takes.
+pub const UNSCHEDULABLE: &str = "Unschedulable";
+
 /// Something that keeps a member from running. The reason is what conditions and events carry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trouble {
@@ -46,7 +49,7 @@ pub fn pod_trouble(pod: &Pod) -> Option<Trouble> {
     })?;
     let message = unscheduled.message.as_deref().unwrap_or("no node takes it");
     Some(Trouble {
-        reason: "Unschedulable",
+        reason: UNSCHEDULABLE,
         message: cut(&format!("{name} cannot be scheduled: {message}")),
         object: name,
     })

@@ -48,6 +48,16 @@ impl Action {
         }
     }
 
+    /// The member that it is about; for a StatefulSet, the last that comes or goes.
+    pub fn member(&self) -> Option<Slot> {
+        match *self {
+            Self::Bootstrap => Some(Slot::BOOTSTRAP),
+            Self::Join(slot) | Self::Remove(slot) | Self::Transfer(slot) | Self::Evict(slot) => Some(slot),
+            Self::ResizeVoters(to) => Some(Slot::voter(to.saturating_sub(1))),
+            Self::ResizeArbiter(_) => Some(Slot::ARBITER),
+        }
+    }
+
     /// The reason of conditions and events when it fails.
     pub fn failure(&self) -> &'static str {
         match self {
@@ -108,6 +118,8 @@ pub enum Waiting {
     Joining(Vec<Slot>),
     /// Removing this member now would leave no live quorum.
     QuorumBeforeRemoval(Slot),
+    /// The StatefulSets' controller has seen their present template, so that outdated pods can be told.
+    Revisions,
     /// Members are up and caught up before the next pod is replaced.
     Rollout(Vec<String>),
     /// These pods are ready.

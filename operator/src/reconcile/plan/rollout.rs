@@ -27,7 +27,10 @@ pub(super) fn next(wish: Wish, world: &World, config: &Config) -> Option<Step> {
         .collect();
     let outdated = |slot: &Slot| world.pods.get(slot).is_some_and(|pod| pod.outdated && !pod.leaving);
     let mut waiting: Vec<Slot> = wish.slots().into_iter().filter(outdated).collect();
-    if waiting.is_empty() || !world.revisions_known {
+    if !world.revisions_known {
+        return Some(Step::Wait(Waiting::Revisions));
+    }
+    if waiting.is_empty() {
         return (!unready.is_empty()).then_some(Step::Wait(Waiting::Ready(unready)));
     }
     if !unready.is_empty() {

@@ -36,6 +36,14 @@ fn a_settled_cluster_is_left_alone() {
 }
 
 #[test]
+fn nothing_is_done_and_nothing_is_complete_until_the_present_template_was_seen() {
+    let mut world = settled(THREE);
+    world.revisions_known = false;
+    world.pods.values_mut().for_each(|pod| pod.outdated = true);
+    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::Revisions));
+}
+
+#[test]
 fn bootstrap_waits_where_another_volume_exists() {
     let mut world = World { revisions_known: true, ..World::default() };
     world.pods.insert(Slot::BOOTSTRAP, pod(Belongs::Nowhere));

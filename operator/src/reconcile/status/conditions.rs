@@ -5,10 +5,16 @@ use conure_crd::condition::{ALL, AVAILABLE, DEGRADED, PROGRESSING, QUORUM_LOST, 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
-use super::super::observe::Observed;
+use super::super::observe::{Observed, Trouble, UNSCHEDULABLE};
 use super::super::plan::{Pod, Slot, Step, Waiting, majority};
 use super::super::view;
-use super::{Note, Pass, Planned, progress};
+use super::{Pass, Planned, progress};
+use crate::context::Note;
+
+/// How long a new pod may take to be scheduled before that counts as trouble.
+const SCHEDULING_SECONDS: i64 = 20;
+/// How long a new pod may take to answer before its member counts as down.
+const STARTING_SECONDS: i64 = 60;
 
 /// A condition without its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +32,7 @@ fn verdict(holds: bool, reason: &str, message: impl Into<String>) -> Verdict {
 }
 
 /// The conditions in the order of [`ALL`].
-pub(super) fn judge(observed: &Observed, pass: &Pass<'_>) -> [Verdict; 5] {
+pub(super) fn judge(observed: &Observed, pass: &Pass<'_>, now: &Time) -> [Verdict; 5] {
     match pass {
         Pass::Named(id) => std::array::from_fn(|_| Verdict {
             holds: None,
@@ -59,7 +65,7 @@ pub(super) fn judge(observed: &Observed, pass: &Pass<'_>) -> [Verdict; 5] {
                 Quorum::Unborn => verdict(false, "NotBootstrapped", "there is no quorum to lose yet"),
                 _ => verdict(false, "QuorumPresent", "a quorum of voters is up"),
             };
-            let degraded = degraded(observed, planned, &quorum);
+            let degraded = degraded(observed, planned, &quorum, now);
             [ready(planned, &going, &degraded), available, going, degraded, lost]
         }
     }
@@ -182,6 +188,9 @@ fn words(waiting: &Waiting, cluster: &str) -> (&'static str, String) {
             "RemovalWouldLoseQuorum",
             format!("{} is not removed while too few of the other voters are up", slot.name(cluster)),
         ),
+        Waiting::Revisions => {
+            ("RollingOut", "the StatefulSets' controller has not seen the present template yet".to_owned())
+        }
         Waiting::Rollout(members) => {
             ("RollingOut", format!("{} must be ready and caught up before the next pod goes", members.join(", ")))
         }
@@ -193,7 +202,7 @@ fn names(slots: &[Slot], cluster: &str) -> String {
     slots.iter().map(|slot| slot.name(cluster)).collect::<Vec<_>>().join(", ")
 }
 
-fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum) -> Verdict {
+fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum, now: &Time) -> Verdict {
     let cluster = observed.cluster.name_any();
     if let Step::Wait(waiting) = planned.step
         && is_blocked(waiting)
@@ -201,9 +210,13 @@ fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum) -> Verd
         let (reason, message) = words(waiting, &cluster);
         return verdict(true, reason, message);
     }
-    if let Some(first) = observed.troubles.first() {
-        let all: Vec<&str> =
-            observed.troubles.iter().map(|trouble| trouble.message.as_str()).take(3).collect();
+    // A pod waits for its volume at first, and nothing is wrong with that.
+    let passes = |trouble: &&Trouble| {
+        trouble.reason != UNSCHEDULABLE || !is_younger(observed, &trouble.object, SCHEDULING_SECONDS, now)
+    };
+    let troubles: Vec<&Trouble> = observed.troubles.iter().filter(passes).collect();
+    if let Some(first) = troubles.first() {
+        let all: Vec<&str> = troubles.iter().map(|trouble| trouble.message.as_str()).take(3).collect();
         return verdict(true, first.reason, all.join(" · "));
     }
     if let Quorum::Lost(message) = quorum {
@@ -214,8 +227,10 @@ fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum) -> Verd
     }
     let world = planned.world;
     let voters = world.config.iter().flat_map(|config| config.voters());
-    let down: Vec<&str> =
-        voters.filter(|entry| !world.lives(entry)).map(|entry| entry.name.as_str()).collect();
+    let down: Vec<&str> = voters
+        .filter(|entry| !world.lives(entry) && !is_younger(observed, &entry.name, STARTING_SECONDS, now))
+        .map(|entry| entry.name.as_str())
+        .collect();
     if !down.is_empty() {
         return verdict(true, "MembersDown", format!("{} cannot be reached", down.join(", ")));
     }
@@ -223,6 +238,15 @@ fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum) -> Verd
         return verdict(true, "VolumeSizeDiffers", message);
     }
     verdict(false, "AsExpected", "nothing is wrong")
+}
+
+/// Whether the pod is being replaced: on its way out, or there for less than so many seconds.
+fn is_younger(observed: &Observed, pod: &str, seconds: i64, now: &Time) -> bool {
+    observed.pods.get(pod).is_some_and(|pod| {
+        let created = pod.metadata.creation_timestamp.as_ref();
+        pod.metadata.deletion_timestamp.is_some()
+            || created.is_some_and(|created| now.0.as_second() - created.0.as_second() < seconds)
+    })
 }
 
 /// A StatefulSet's claims never change, so a larger size in the spec is not reached.
@@ -288,8 +312,12 @@ pub(super) fn notes(before: &[Condition], after: &[Condition]) -> Vec<Note> {
         let old = before.iter().find(|old| old.type_ == new.type_);
         let became = |status: &str| new.status == status && old.is_none_or(|old| old.status != status);
         let other_reason = old.is_none_or(|old| old.reason != new.reason);
-        let note =
-            |warning, reason: &str| Note { warning, reason: reason.to_owned(), text: new.message.clone() };
+        let note = |warning, reason: &str| {
+            // The message begins with the pod that it is about, where it is about one.
+            let about = new.message.split([' ', ':', ',']).next().filter(|word| word.contains('-'));
+            let about = about.map(|name| ("Pod", name.to_owned()));
+            Note { warning, about, ..Note::normal(reason, &new.message) }
+        };
         match new.type_.as_str() {
             READY if became("True") => notes.push(note(false, "Ready")),
             AVAILABLE if became("True") => notes.push(note(false, "Available")),

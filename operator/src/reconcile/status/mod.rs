@@ -19,6 +19,7 @@ use super::build::Identity;
 use super::observe::Observed;
 use super::plan::{Action, Step, World};
 use super::validate::Refusal;
+use crate::context::Note;
 use crate::failpoint;
 
 pub use conditions::Verdict;
@@ -69,7 +70,7 @@ pub struct HeldUp {
 pub fn status(observed: &Observed, pass: &Pass<'_>, now: Time) -> ConureClusterStatus {
     let before = observed.cluster.status.clone().unwrap_or_default();
     let mut status = summary::summary(observed, pass);
-    let verdict = conditions::judge(observed, pass);
+    let verdict = conditions::judge(observed, pass, &now);
     status.conditions =
         conditions::merge(&before.conditions, verdict, observed.cluster.metadata.generation, now);
     status
@@ -101,17 +102,6 @@ pub async fn write(
     let api: Api<ConureCluster> = Api::namespaced(client.clone(), &namespace);
     api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?;
     Ok(true)
-}
-
-/// An event that a change of the conditions is worth.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// Whether it is a warning.
-    pub warning: bool,
-    /// Its reason.
-    pub reason: String,
-    /// Its text.
-    pub text: String,
 }
 
 /// Events for what became better or worse.

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use super::super::observe::{MemberAnswer, Trouble};
+use super::super::observe::{MemberAnswer, Trouble, UNSCHEDULABLE};
 use super::super::plan::plan;
 use super::super::view;
 use super::*;
@@ -187,4 +187,29 @@ fn a_paused_cluster_says_so() {
     let mut paused = observed(2);
     paused.cluster.spec.paused = true;
     assert_eq!(condition(&judged(&paused, None, 1), PROGRESSING).reason, "Paused");
+}
+
+#[test]
+fn a_pod_that_was_just_replaced_is_not_down_yet() {
+    let mut young = observed(3);
+    let pod = young.pods.get_mut("conure-1").expect("it is there");
+    pod.metadata.creation_timestamp = Some(at(100));
+    young.answers.remove("conure-1");
+    let at_once = judged(&young, None, 101);
+    assert_eq!(
+        (condition(&at_once, READY).status.as_str(), condition(&at_once, DEGRADED).status.as_str()),
+        ("False", "False")
+    );
+    assert_eq!(condition(&judged(&young, None, 161), DEGRADED).reason, "MembersDown");
+}
+
+#[test]
+fn a_pod_that_waits_for_its_volume_is_not_unschedulable_yet() {
+    let mut young = observed(3);
+    let pod = young.pods.get_mut("conure-1").expect("it is there");
+    pod.metadata.creation_timestamp = Some(at(100));
+    young.troubles =
+        vec![Trouble { reason: UNSCHEDULABLE, object: "conure-1".into(), message: "conure-1 cannot".into() }];
+    assert_eq!(condition(&judged(&young, None, 101), DEGRADED).status, "False");
+    assert_eq!(condition(&judged(&young, None, 121), DEGRADED).reason, UNSCHEDULABLE);
 }
