@@ -300,3 +300,36 @@ fn large_values_over_many_zones_of_pages_come_and_go() {
     }
     assert!(db.stats().pages > 3 * 3840, "one zone was enough");
 }
+
+#[test]
+fn a_tree_that_lost_most_of_its_keys_has_few_pages_and_one_without_keys_none() {
+    let disk = SimDisk::new();
+    let db = open(&disk, options(512)).unwrap();
+    let tree_report = || db.check().unwrap().trees.into_iter().find(|tree| tree.name == "t").unwrap();
+    let delete = |kept: u32| {
+        let mut txn = db.begin_write().unwrap();
+        let mut tree = txn.tree("t").unwrap();
+        for key in (0..4000_u32).filter(|key| kept == 0 || key % kept != 0) {
+            tree.delete(&key.to_be_bytes()).unwrap();
+        }
+        txn.commit(Durability::Durable).unwrap();
+        tree_report()
+    };
+    let mut txn = db.begin_write().unwrap();
+    for key in 0..4000_u32 {
+        txn.tree("t").unwrap().put(&key.to_be_bytes(), &[9; 20]).unwrap();
+    }
+    txn.commit(Durability::Durable).unwrap();
+    let full = tree_report();
+    assert!(
+        full.levels >= 3 && full.leaf_pages < 4000 * 30 / 480 * 11 / 10,
+        "sorted keys fill their pages: {full:?}"
+    );
+    let sparse = delete(20);
+    assert_eq!(sparse.keys, 200);
+    assert!(sparse.leaf_pages < full.leaf_pages / 4, "{full:?} became {sparse:?}");
+    assert!(sparse.levels < full.levels);
+    let empty = delete(0);
+    assert_eq!((empty.keys, empty.levels, empty.leaf_pages, empty.branch_pages), (0, 0, 0, 0));
+    assert_clean(&db);
+}

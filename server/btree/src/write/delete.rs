@@ -97,21 +97,29 @@ impl WriteTxn {
             // The only child: the parent is mended next and takes it along.
             return Ok(true);
         }
-        let left = if slot + 1 < node.count() { slot } else { slot - 1 };
+        // The left neighbour first: keys removed in ascending order leave sparse nodes on that side.
+        let mut chosen = None;
+        for left in [slot.checked_sub(1), (slot + 1 < node.count()).then_some(slot)].into_iter().flatten() {
+            let (left_node, right_node) =
+                (self.node(node.child(left), level)?, self.node(node.child(left + 1), level)?);
+            let mut cells = Cells::of(left_node);
+            if level == 0 {
+                cells.extend(right_node, 0..right_node.count());
+            } else {
+                cells.push(&branch_cell(node.key(left + 1), right_node.child(0)));
+                cells.extend(right_node, 1..right_node.count());
+            }
+            let fits = cells.needed(0..cells.len()) <= self.usable();
+            let few = level > 0 && (left_node.count() < 2 || right_node.count() < 2);
+            if fits || (few && chosen.is_none()) {
+                chosen = Some((left, cells));
+            }
+            if fits {
+                break;
+            }
+        }
+        let Some((left, cells)) = chosen else { return Ok(false) };
         let (left_id, right_id) = (node.child(left), node.child(left + 1));
-        let between = node.key(left + 1).to_vec();
-        let (left_node, right_node) = (self.node(left_id, level)?, self.node(right_id, level)?);
-        let few = level > 0 && (left_node.count() < 2 || right_node.count() < 2);
-        let mut cells = Cells::of(left_node);
-        if level == 0 {
-            cells.extend(right_node, 0..right_node.count());
-        } else {
-            cells.push(&branch_cell(&between, right_node.child(0)));
-            cells.extend(right_node, 1..right_node.count());
-        }
-        if !few && cells.needed(0..cells.len()) > self.usable() {
-            return Ok(false);
-        }
         self.release(right_id)?;
         self.edit(parent).remove(left + 1);
         path.push((parent, left));
