@@ -78,7 +78,7 @@ pub async fn reconcile(
     let applied =
         if paused { Ok(false) } else { apply::apply(&context.client, &observed, &blueprint, &objects).await };
 
-    let mut world = view::world(&observed, &blueprint.identity, &blueprint.sizes);
+    let mut world = view::world(&observed, &blueprint.identity, &blueprint.sizes, Timestamp::now());
     world.revisions_known &= !matches!(applied, Ok(true));
     let step = plan::plan(wish, &world);
     let (held_up, again) = match (applied, &step) {

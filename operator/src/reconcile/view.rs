@@ -6,6 +6,7 @@ use conure_client::api::{RaftConfig, Suffrage};
 use conure_crd::names::{self, Component, RAFT_PORT};
 use conure_crd::{ConureCluster, MemberSuffrage};
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::build::{BOOTSTRAP_VOLUME, BOOTSTRAPPED, Claim, Identity};
@@ -14,6 +15,9 @@ use super::plan::{Answer, Belongs, Config, Entry, Pod, Slot, Wish, World};
 
 /// The label with which a StatefulSet marks the template that a pod was made from.
 const REVISION: &str = "controller-revision-hash";
+
+/// A member that knows no leader for that long will not find one by itself.
+const ADRIFT_SECONDS: i64 = 15;
 
 /// The members that the spec asks for.
 pub fn wish(cluster: &ConureCluster) -> Wish {
@@ -107,7 +111,12 @@ pub fn running_image(observed: &Observed) -> Option<String> {
 }
 
 /// What the plan looks at.
-pub fn world(observed: &Observed, identity: &Identity, sizes: &BTreeMap<Component, u32>) -> World {
+pub fn world(
+    observed: &Observed,
+    identity: &Identity,
+    sizes: &BTreeMap<Component, u32>,
+    now: Timestamp,
+) -> World {
     let cluster = observed.cluster.name_any();
     let own = names::volume_claim(&Slot::BOOTSTRAP.name(&cluster));
     let other_volumes = observed.claims.keys().filter(|claim| **claim != own).cloned().collect();
@@ -127,7 +136,7 @@ pub fn world(observed: &Observed, identity: &Identity, sizes: &BTreeMap<Componen
             .iter()
             .filter_map(|(name, pod)| {
                 let slot = Slot::parse(&cluster, name)?;
-                Some((slot, self::pod(observed, identity, slot, name, pod)))
+                Some((slot, self::pod(observed, identity, slot, name, pod, now)))
             })
             .collect(),
         config: config(observed, identity),
@@ -140,6 +149,7 @@ fn pod(
     slot: Slot,
     name: &str,
     pod: &k8s_openapi::api::core::v1::Pod,
+    now: Timestamp,
 ) -> Pod {
     let revision =
         observed.sets.get(&slot.component).and_then(|set| set.status.as_ref()?.update_revision.as_ref());
@@ -152,6 +162,7 @@ fn pod(
                 id => Belongs::Elsewhere(id.to_owned()),
             },
             applied: answer.status.applied_index,
+            adrift: answer.status.leader.is_empty() && up_for_seconds(pod, now) >= ADRIFT_SECONDS,
         }),
         ready: is_ready(pod),
         leaving: pod.metadata.deletion_timestamp.is_some(),
@@ -159,6 +170,14 @@ fn pod(
         outdated: revision.is_some_and(|revision| pod.labels().get(REVISION) != Some(revision)),
         stuck: is_stuck(pod),
     }
+}
+
+/// How long the pod's first container has been running.
+fn up_for_seconds(pod: &k8s_openapi::api::core::v1::Pod, now: Timestamp) -> i64 {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let running = containers.and_then(|all| all.first()?.state.as_ref()?.running.as_ref());
+    let since = running.and_then(|running| running.started_at.as_ref());
+    since.map_or(0, |since| now.as_second() - since.0.as_second())
 }
 
 /// Whether Kubernetes counts the pod as ready.

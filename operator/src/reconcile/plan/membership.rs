@@ -25,6 +25,17 @@ fn repair(wish: Wish, world: &World, config: &Config) -> Option<Step> {
     Some(Step::Act(Action::Join(slot)))
 }
 
+/// A member that is in the configuration and never hears from the leader: a join that was cut short after the member
+/// changed its identity and before the cluster heard of it. To join again is harmless where it was something else.
+pub(super) fn find_again(wish: Wish, world: &World, config: &Config) -> Option<Step> {
+    let adrift = |slot: &Slot| {
+        let Some(pod) = world.pods.get(slot).filter(|pod| pod.joinable()) else { return false };
+        wish.wants(*slot) && !pod.ready && pod.answer.as_ref().is_some_and(|answer| answer.adrift)
+    };
+    let slot = config.members.iter().filter_map(|entry| entry.slot).filter(adrift).min()?;
+    Some(Step::Act(Action::Join(slot)))
+}
+
 /// Pods for every member that is wanted or still in the configuration.
 fn make_room(wish: Wish, world: &World, config: &Config) -> Option<Step> {
     let voters = voters_needed(wish, config);

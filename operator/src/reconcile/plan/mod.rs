@@ -137,7 +137,10 @@ pub fn plan(wish: Wish, world: &World) -> Step {
     let Some(config) = &world.config else {
         return Step::Wait(without_leader(world));
     };
-    membership::next(wish, world, config).or_else(|| rollout::next(wish, world, config)).unwrap_or(Step::Done)
+    membership::next(wish, world, config)
+        .or_else(|| membership::find_again(wish, world, config))
+        .or_else(|| rollout::next(wish, world, config))
+        .unwrap_or(Step::Done)
 }
 
 /// A cluster begins once, on an empty volume, with nothing else there.

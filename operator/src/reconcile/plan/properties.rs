@@ -26,11 +26,15 @@ struct Sim {
 }
 
 fn healthy() -> Pod {
-    Pod { answer: Some(Answer { belongs: Belongs::Here, applied: 100 }), ready: true, ..Pod::default() }
+    Pod {
+        answer: Some(Answer { belongs: Belongs::Here, applied: 100, adrift: false }),
+        ready: true,
+        ..Pod::default()
+    }
 }
 
 fn fresh() -> Pod {
-    Pod { answer: Some(Answer { belongs: Belongs::Nowhere, applied: 0 }), ..Pod::default() }
+    Pod { answer: Some(Answer { belongs: Belongs::Nowhere, applied: 0, adrift: false }), ..Pod::default() }
 }
 
 fn entry(slot: Slot) -> Entry {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn pod(belongs: Belongs) -> Pod {
-    Pod { ready: true, answer: Some(Answer { belongs, applied: 100 }), ..Pod::default() }
+    Pod { ready: true, answer: Some(Answer { belongs, applied: 100, adrift: false }), ..Pod::default() }
 }
 
 fn settled(wish: Wish) -> World {
@@ -156,7 +156,7 @@ fn a_lagging_member_holds_the_rollout() {
     config(&mut world).commit = 100_000;
     for (slot, pod) in &mut world.pods {
         let applied = if *slot == Slot::voter(0) { 5 } else { 100_000 };
-        pod.answer = Some(Answer { belongs: Belongs::Here, applied });
+        pod.answer = Some(Answer { belongs: Belongs::Here, applied, adrift: false });
     }
     assert_eq!(plan(THREE, &world), Step::Wait(Waiting::Rollout(vec!["c-0".into()])));
 }
@@ -172,4 +172,12 @@ fn a_bad_template_stops_at_the_first_pod_and_is_undone_there() {
     world.pods.values_mut().for_each(|pod| pod.outdated = false);
     world.pods.insert(Slot::voter(1), Pod { outdated: true, ..broken });
     assert_eq!(plan(THREE, &world), Step::Act(Action::Evict(Slot::voter(1))));
+}
+
+#[test]
+fn a_member_that_hears_from_no_leader_is_joined_again() {
+    let mut world = settled(THREE);
+    let answer = Answer { belongs: Belongs::Here, applied: 0, adrift: true };
+    world.pods.insert(Slot::voter(0), Pod { answer: Some(answer), ..Pod::default() });
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Join(Slot::voter(0))));
 }

@@ -95,6 +95,8 @@ pub struct Answer {
     pub belongs: Belongs,
     /// The last log index that it applied.
     pub applied: u64,
+    /// Whether it has been up for a while and knows no leader.
+    pub adrift: bool,
 }
 
 /// A pod of the cluster.

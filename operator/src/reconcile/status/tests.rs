@@ -59,7 +59,7 @@ fn judged(observed: &Observed, held_up: Option<HeldUp>, now: i64) -> ConureClust
     let identity = Identity { cluster_id: ID.into(), bootstrap_volume: None, born: true };
     let wish = view::wish(&observed.cluster);
     let sizes = view::sizes(observed, &identity, wish);
-    let world = view::world(observed, &identity, &sizes);
+    let world = view::world(observed, &identity, &sizes, at(now).0);
     let step = plan(wish, &world);
     let planned = Planned { identity: &identity, image: "i:1", world: &world, step: &step, held_up };
     status(observed, &Pass::Planned(planned), at(now))

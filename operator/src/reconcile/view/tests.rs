@@ -125,8 +125,8 @@ fn a_bootstrap_volume_that_was_replaced_is_noticed() {
         bootstrap_volume: Some(volume.into()),
         born: false,
     };
-    assert!(world(&seen, &id("pvc-1"), &BTreeMap::new()).volume_replaced);
-    assert!(!world(&seen, &id("pvc-2"), &BTreeMap::new()).volume_replaced);
+    assert!(world(&seen, &id("pvc-1"), &BTreeMap::new(), Timestamp::UNIX_EPOCH).volume_replaced);
+    assert!(!world(&seen, &id("pvc-2"), &BTreeMap::new(), Timestamp::UNIX_EPOCH).volume_replaced);
 }
 
 #[test]
@@ -141,12 +141,12 @@ fn pods_are_outdated_by_revision_and_only_once_it_is_known() {
         seen.pods.insert(name.into(), pod);
     }
     let id = Identity { cluster_id: "id-1".into(), bootstrap_volume: None, born: true };
-    let seen_world = world(&seen, &id, &BTreeMap::new());
+    let seen_world = world(&seen, &id, &BTreeMap::new(), Timestamp::UNIX_EPOCH);
     let outdated: Vec<bool> = seen_world.pods.values().map(|pod| pod.outdated).collect();
     assert_eq!((outdated, seen_world.revisions_known), (vec![true, false], true));
     let set = seen.sets.get_mut(&Component::Voter).expect("it is there");
     set.metadata.generation = Some(3);
-    assert!(!world(&seen, &id, &BTreeMap::new()).revisions_known);
+    assert!(!world(&seen, &id, &BTreeMap::new(), Timestamp::UNIX_EPOCH).revisions_known);
 }
 
 #[test]
