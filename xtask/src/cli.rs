@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -31,14 +32,17 @@ enum Chore {
         /// Remove all of it.
         #[arg(long)]
         down: bool,
+        /// A folder with conure-db, repl and conure-operator, in place of compiling them.
+        #[arg(long, value_name = "DIR", conflicts_with = "down")]
+        binaries: Option<PathBuf>,
     },
     /// The end-to-end tests, on a local Kubernetes (as root) or on another.
     E2e(end_to_end::Options),
     /// The two images for a local Kubernetes, from the binaries of the last `cargo build` (as root).
     Images {
         /// The folder with conure-db, repl and conure-operator.
-        #[arg(long)]
-        binaries: Option<std::path::PathBuf>,
+        #[arg(long, value_name = "DIR")]
+        binaries: Option<PathBuf>,
     },
     /// A local three-node Kubernetes alone (as root).
     #[command(subcommand)]
@@ -64,8 +68,8 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self.chore {
             Chore::Test { fast } => checks::run(fast),
-            Chore::Demo { down: false } => demo::up(),
-            Chore::Demo { down: true } => demo::down(),
+            Chore::Demo { down: true, .. } => demo::down(),
+            Chore::Demo { down: false, binaries } => demo::up(binaries),
             Chore::E2e(options) => end_to_end::run(&options),
             Chore::Images { binaries } => images::run(binaries),
             Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),

@@ -1,13 +1,14 @@
 //! `cargo xtask demo`: the whole way on a machine where nothing was before, from an empty Kubernetes to a value read back
 //! from a cluster that was scaled up and down. Everything shown is what the programs printed.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use conure_e2e::cluster::{Instance, Local};
 use conure_e2e::process::output;
-use conure_e2e::progress::{Step, spent, step};
+use conure_e2e::progress::{spent, step};
 
 use crate::cargo::{self, root};
 use crate::cluster;
@@ -22,21 +23,31 @@ const READY_LIMIT: Duration = Duration::from_mins(5);
 const COMMAND_LIMIT: Duration = Duration::from_mins(6);
 
 /// Shows the whole way and leaves the cluster up.
-pub(crate) fn up() -> Result<ExitCode> {
+pub(crate) fn up(binaries: Option<PathBuf>) -> Result<ExitCode> {
     let start = std::time::Instant::now();
     let local = cluster::prepare(Instance::DEMO)?;
-    let step = Step::begin("compiling the server and the operator");
-    let mut build = Command::new("cargo");
-    build.args(["build", "--locked", "-p", "conure-server", "-p", "conure-operator", "--bins"]);
-    cargo::run(build.current_dir(root()), "demo-build", &step)?;
-    step.done();
-    let images = Images::ensure(&cargo::binaries())?;
+    let binaries = match binaries {
+        Some(folder) => folder,
+        None => compile()?,
+    };
+    let images = Images::ensure(&binaries)?;
     local.up()?;
-    conure_e2e::progress::step("importing the images into the nodes", |_| local.import(&images.archives()))?;
+    step("importing the images into the nodes", |_| local.import(&images.archives()))?;
     let demo = Demo { local: &local };
-    demo.show(&images).inspect_err(|_| say(&format!("\nIt is still up, to look at:\n\n{}", demo.next())))?;
+    demo.show(&images)
+        .with_context(|| demo.diagnosis())
+        .inspect_err(|_| say(&format!("\nIt is still up, to look at:\n\n{}", demo.next())))?;
     say(&format!("\nDone in {}. It stays up; type next:\n\n{}", spent(start.elapsed()), demo.next()));
     Ok(ExitCode::SUCCESS)
+}
+
+fn compile() -> Result<PathBuf> {
+    step("compiling the server and the operator", |step| {
+        let mut build = Command::new("cargo");
+        build.args(["build", "--locked", "-p", "conure-server", "-p", "conure-operator", "--bins"]);
+        cargo::run(build.current_dir(root()), "demo-build", step)
+    })?;
+    Ok(cargo::binaries())
 }
 
 /// Removes everything that [`up`] made on this machine, save the caches.
@@ -69,8 +80,15 @@ impl Demo<'_> {
     fn install(&self, images: &Images) -> Result<()> {
         let values = [("image", &images.operator), ("serverImage", &images.server)]
             .map(|(key, image)| format!("{key}.repository={},{key}.tag={}", image.repository, image.tag));
-        let install =
-            ["install", "conuredb-operator", "charts/conuredb-operator", "--wait", "--namespace", NAMESPACE];
+        let install = [
+            "install",
+            "conuredb-operator",
+            "charts/conuredb-operator",
+            "--wait",
+            "--timeout=2m",
+            "--namespace",
+            NAMESPACE,
+        ];
         let rest = ["--create-namespace", "--set", values[0].as_str(), "--set", values[1].as_str()];
         self.run("helm", &[install.as_slice(), rest.as_slice()].concat())?;
         Ok(())
@@ -85,7 +103,6 @@ impl Demo<'_> {
             step.at("the condition Ready");
             kubectl.wait("conure/conure", "condition=Ready", READY_LIMIT)
         })
-        .with_context(|| self.diagnosis())
     }
 
     /// What someone would look at first.
@@ -104,7 +121,7 @@ impl Demo<'_> {
         ];
         let answers =
             asked.map(|arguments| kubectl.run(arguments).unwrap_or_else(|error| format!("{error:#}")));
-        format!("the cluster did not get there:\n{}", answers.join("\n"))
+        format!("it did not get there; conditions, pods and events:\n{}", answers.join("\n"))
     }
 
     fn read(&self, key: &str, expected: &str) -> Result<()> {
