@@ -156,8 +156,14 @@ fn member_config(config: &Config) -> MemberConfig {
 }
 
 fn init_logging(config: &Config) {
-    // The level was checked when the settings were read.
-    let filter = EnvFilter::builder().parse_lossy(&config.log_level);
+    // The level was checked when the settings were read. openraft's own lines are for its developers, and those of
+    // `raft_inner` call every message that arrives while a member stops an error: only who names it gets them.
+    let quiet = if config.log_level.contains("openraft") {
+        ""
+    } else {
+        ",openraft=warn,openraft::raft::raft_inner=off"
+    };
+    let filter = EnvFilter::builder().parse_lossy(format!("{}{quiet}", config.log_level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let result = match config.log_format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

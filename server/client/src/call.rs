@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
@@ -266,7 +268,9 @@ impl Client {
         }
         if let Some(body) = &call.body {
             let kind = if call.json { "application/json" } else { "application/octet-stream" };
-            request = request.header(CONTENT_TYPE, kind).body(body.clone());
+            // An empty body has no length of its own accord, and would be no value.
+            request =
+                request.header(CONTENT_TYPE, kind).header(CONTENT_LENGTH, body.len()).body(body.clone());
         }
         request.send().await.map_err(|error| broken(url, call, error))
     }

@@ -62,9 +62,9 @@ impl Server {
     }
 }
 
-/// A request as `METHOD PATH token body`.
+/// A request as `METHOD PATH token body`; a `PUT` without a length is `None`.
 async fn read_request(stream: &mut BufReader<tokio::net::TcpStream>) -> Option<String> {
-    let (mut first, mut length, mut token) = (String::new(), 0, String::from("-"));
+    let (mut first, mut length, mut token) = (String::new(), None, String::from("-"));
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await.ok()? == 0 {
@@ -74,14 +74,17 @@ async fn read_request(stream: &mut BufReader<tokio::net::TcpStream>) -> Option<S
         match line.split_once(": ") {
             _ if line.is_empty() => break,
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().ok()?
+                length = Some(value.parse().ok()?)
             }
             Some((name, value)) if name.eq_ignore_ascii_case("authorization") => token = value.to_owned(),
             _ if first.is_empty() => first = line.trim_end_matches(" HTTP/1.1").to_owned(),
             _ => {}
         }
     }
-    let mut body = vec![0; length];
+    if first.starts_with("PUT") && length.is_none() {
+        return None;
+    }
+    let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).await.ok()?;
     Some(format!("{first} {token} {}", String::from_utf8_lossy(&body)))
 }
@@ -126,6 +129,13 @@ async fn redirects_keep_method_body_and_token_and_are_remembered() {
     // The leader's scripted answer is no RemoveAnswer; what counts is what it was asked.
     client.remove("n").await.unwrap_err();
     assert_eq!(leader.seen().last().unwrap(), r#"POST /remove Bearer sesame {"ID":"n"}"#);
+}
+
+#[tokio::test]
+async fn an_empty_value_has_a_length() {
+    let server = Server::start(Box::new(|_| ok(r#"{"revision":7}"#))).await;
+    client(&server).build().unwrap().put(b"a", "").await.unwrap();
+    assert_eq!(server.seen(), ["PUT /kv?key=a - "]);
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ async fn a_value_in_the_query_may_fill_the_uri() {
 }
 
 /// Sends bytes as they are and reads until the server closes or a whole head is there.
-pub async fn raw(node: &Node, request: &str) -> String {
+pub(crate) async fn raw(node: &Node, request: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(node.address()).await.unwrap();
     // A server that has refused already may close before all is sent.

@@ -12,24 +12,24 @@ use reqwest::{Response, StatusCode};
 use tempfile::TempDir;
 
 /// How long anything may take that must happen.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The server's binary.
-pub const SERVER: &str = env!("CARGO_BIN_EXE_conure-db");
+pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_conure-db");
 
 /// A running member.
-pub struct Node {
+pub(crate) struct Node {
     child: Child,
-    pub name: String,
-    pub directory: PathBuf,
-    pub http_port: u16,
-    pub raft_port: u16,
+    pub(crate) name: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) http_port: u16,
+    pub(crate) raft_port: u16,
     arguments: Vec<String>,
     _owned: Option<TempDir>,
 }
 
 /// A port that nobody listens on. Two calls give two ports.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     use std::collections::HashSet;
     use std::sync::{LazyLock, Mutex};
     static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
@@ -42,8 +42,8 @@ pub fn free_port() -> u16 {
 }
 
 impl Node {
-    /// Starts a member with an own directory, and waits until its HTTP API answers.
-    pub async fn start(name: &str, arguments: &[&str]) -> Self {
+    /// Starts a member with an own directory, and waits until it says what it is.
+    pub(crate) async fn start(name: &str, arguments: &[&str]) -> Self {
         let owned = tempfile::tempdir().unwrap();
         let directory = owned.path().join("data");
         let mut node = Self {
@@ -61,14 +61,14 @@ impl Node {
     }
 
     /// Starts a member that bootstraps, and waits until it serves.
-    pub async fn ready(name: &str, arguments: &[&str]) -> Self {
+    pub(crate) async fn ready(name: &str, arguments: &[&str]) -> Self {
         let node = Self::start(name, arguments).await;
         node.until_ready().await;
         node
     }
 
     /// The command line that this member was and will be started with.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(SERVER);
         command
             .arg(format!("--node-id={}", self.name))
@@ -80,12 +80,13 @@ impl Node {
     }
 
     /// Starts the process again over its directory.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         self.child = self.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let url = self.url("/livez");
+        let url = self.url("/status");
         let began = Instant::now();
-        while reqwest::get(&url).await.is_err() {
+        // While the member opens its directory this is 503.
+        while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("{} left with {status}: {}", self.name, self.log());
             }
@@ -94,7 +95,7 @@ impl Node {
         }
     }
 
-    pub async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         let client = self.client();
         let ready = async || client.readyz(None).await.is_ok_and(|probe| probe.ok);
         until(&format!("{} is ready", self.name), ready).await;
@@ -105,37 +106,39 @@ impl Node {
     }
 
     /// What the process wrote to standard error.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.http_port)
     }
 
-    pub fn raft_address(&self) -> String {
+    pub(crate) fn raft_address(&self) -> String {
         format!("127.0.0.1:{}", self.raft_port)
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
 
     /// A client of this member alone.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.address()).unwrap()
     }
 
-    pub fn signal(&self, signal: &str) {
-        let done = Command::new("kill")
-            .args([&format!("-{signal}"), &self.child.id().to_string()])
-            .status()
-            .unwrap();
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let done =
+            Command::new("kill").args([&format!("-{signal}"), &self.pid().to_string()]).status().unwrap();
         assert!(done.success());
     }
 
     /// Waits for the process to leave.
-    pub async fn left(&mut self) -> ExitStatus {
+    pub(crate) async fn left(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -147,20 +150,20 @@ impl Node {
     }
 
     /// SIGTERM, and the exit code that must be 0.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.signal("TERM");
         let status = self.left().await;
         assert!(status.success(), "{} left with {status}: {}", self.name, self.log());
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// One of this member's metrics, by its whole name with labels; 0 where it has not been counted.
-    pub async fn metric(&self, name: &str) -> u64 {
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
         let page = self.client().metrics().await.unwrap();
         let found = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         found.unwrap_or(0)
@@ -180,7 +183,7 @@ impl Drop for Node {
 }
 
 /// A cluster of members called `node1`, `node2`, …; the first leads at first.
-pub async fn cluster(size: usize, arguments: &[&str]) -> Vec<Node> {
+pub(crate) async fn cluster(size: usize, arguments: &[&str]) -> Vec<Node> {
     let mut nodes = vec![Node::ready("node1", arguments).await];
     for number in 2..=size {
         let node = Node::start(&format!("node{number}"), arguments).await;
@@ -195,7 +198,7 @@ pub async fn cluster(size: usize, arguments: &[&str]) -> Vec<Node> {
 }
 
 /// Polls until a condition holds.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < DEADLINE, "it never came that {what}");
@@ -204,7 +207,7 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// Checks that an answer is the problem that it should be.
-pub async fn problem(response: Response, status: StatusCode, kind: &str) -> Problem {
+pub(crate) async fn problem(response: Response, status: StatusCode, kind: &str) -> Problem {
     assert_eq!(response.status(), status, "wanted {kind}");
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     assert_eq!(response.headers()["cache-control"], "no-store");
@@ -215,13 +218,13 @@ pub async fn problem(response: Response, status: StatusCode, kind: &str) -> Prob
 }
 
 /// Runs a command to its end: exit code and standard error.
-pub fn run(command: &mut Command) -> (Option<i32>, String) {
+pub(crate) fn run(command: &mut Command) -> (Option<i32>, String) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 /// A server command with no settings but those in `arguments`.
-pub fn server(arguments: &[&str], directory: &Path) -> Command {
+pub(crate) fn server(arguments: &[&str], directory: &Path) -> Command {
     let mut command = Command::new(SERVER);
     command.args(arguments).current_dir(directory);
     command

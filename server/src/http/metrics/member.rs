@@ -27,6 +27,7 @@ pub(super) struct MemberMetrics {
     has_leader: Gauge,
     members: Family<SuffrageLabels, Gauge>,
     wal_syncs: Counter,
+    wal_bytes: Gauge,
     tree_bytes: Gauge,
 }
 
@@ -50,6 +51,7 @@ impl MemberMetrics {
             has_leader: gauge(registry, "raft_has_leader", "1 where this member knows a leader"),
             members,
             wal_syncs,
+            wal_bytes: gauge(registry, "wal_bytes", "Size of the log on disk"),
             tree_bytes: gauge(registry, "tree_bytes", "Size of the database file"),
         }
     }
@@ -70,11 +72,15 @@ impl MemberMetrics {
         }
         let stats = member.stats();
         let figure = |path: &str| stats.pointer(path).and_then(Value::as_u64);
-        if let Some(syncs) = figure("/wal/syncs") {
+        if let Some(syncs) = figure("/log/syncs") {
             self.wal_syncs.inner().store(syncs, Ordering::Relaxed);
         }
-        if let Some(bytes) = figure("/tree/bytes") {
-            self.tree_bytes.set(clamped(bytes));
+        for (gauge, path) in
+            [(&self.wal_bytes, "/log/disk_bytes"), (&self.tree_bytes, "/storage/tree/file_bytes")]
+        {
+            if let Some(bytes) = figure(path) {
+                gauge.set(clamped(bytes));
+            }
         }
     }
 }
