@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use conure_crd::ConureCluster;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 
 /// What the operator calls itself in events.
 const REPORTER: &str = "conure-operator";
-/// The wait after the first failure of a cluster, and the most that it doubles to.
+/// The wait after the first failure of a cluster, and the most that it grows to.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// The API server takes this many bytes of an event's note.
@@ -49,8 +49,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// One for all, so that repeated events become one with a count.
     recorder: Recorder,
-    /// Failures in a row, by namespace and name. Only the pace and the tone depend on it, never what is done.
-    failures: Mutex<HashMap<(String, String), u32>>,
+    /// Since when a cluster fails, by namespace and name. Only the pace and the tone depend on it, never what is done.
+    failures: Mutex<HashMap<(String, String), Instant>>,
 }
 
 impl Context {
@@ -87,13 +87,13 @@ impl Context {
         }
     }
 
-    /// Counts one more failure in a row: how many there are, and how long to wait.
-    pub fn failed(&self, namespace: &str, name: &str) -> (u32, Duration) {
+    /// Notes a failure: for how long there have been nothing but failures, and how long to wait. The longer it lasts,
+    /// the longer.
+    pub fn failed(&self, namespace: &str, name: &str) -> (Duration, Duration) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry((namespace.to_owned(), name.to_owned())).or_default();
-        *count = count.saturating_add(1);
-        let doubled = BACKOFF_MIN.saturating_mul(1 << (*count - 1).min(10));
-        (*count, doubled.min(BACKOFF_MAX))
+        let first = failures.entry((namespace.to_owned(), name.to_owned())).or_insert_with(Instant::now);
+        let lasting = first.elapsed();
+        (lasting, (lasting / 4).clamp(BACKOFF_MIN, BACKOFF_MAX))
     }
 
     /// Forgets the failures of a cluster.

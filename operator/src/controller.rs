@@ -72,10 +72,10 @@ async fn one(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Rec
     let namespace = guarded.namespace().unwrap_or_default();
     let name = guarded.name_any();
     if let Err(error) = &guarded.0 {
-        tracing::error!(namespace, name, %error, "this resource cannot be read and is left alone; correct its spec");
+        tracing::error!(namespace, cluster = name, %error, "this resource cannot be read and is left alone; correct its spec");
         return Ok(Action::requeue(UNREADABLE));
     }
-    let span = tracing::info_span!("reconcile", namespace, name);
+    let span = tracing::info_span!("reconcile", namespace, cluster = name);
     let begun = Instant::now();
     let result = reconcile(&context, &namespace, &name).instrument(span).await;
     context.metrics.reconciled(begun.elapsed(), result.is_ok());
@@ -88,7 +88,7 @@ async fn one(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Rec
 fn again_after(guarded: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let namespace = guarded.namespace().unwrap_or_default();
     let name = guarded.name_any();
-    let (count, wait) = context.failed(&namespace, &name);
-    tracing::warn!(namespace, name, %error, count, "a pass failed");
+    let (lasting, wait) = context.failed(&namespace, &name);
+    tracing::warn!(namespace, cluster = name, %error, ?lasting, "a pass failed");
     Action::requeue(wait)
 }

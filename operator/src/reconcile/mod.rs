@@ -31,8 +31,8 @@ use observe::Observed;
 use plan::Step;
 use status::{HeldUp, Pass, Planned};
 
-/// What passes by itself within this many passes is no trouble: a pod's DNS name that is not known yet, say.
-const FAILURES_TOLERATED: u32 = 3;
+/// What passes by itself within this time is no trouble: the DNS name of a new pod that is not known yet, say.
+const FAILING_TOLERATED: Duration = Duration::from_secs(15);
 
 /// Why a pass ended before its status was written.
 #[derive(Debug, thiserror::Error)]
@@ -162,9 +162,9 @@ fn failed(
     reason: &'static str,
     error: &dyn std::error::Error,
 ) -> (Option<HeldUp>, Duration) {
-    let (count, wait) = context.failed(namespace, name);
-    tracing::warn!(reason, %error, count, "a step failed");
-    let wrong = count > FAILURES_TOLERATED;
+    let (lasting, wait) = context.failed(namespace, name);
+    tracing::warn!(reason, %error, ?lasting, "a step failed");
+    let wrong = lasting > FAILING_TOLERATED;
     (Some(HeldUp { reason, message: error.to_string(), wrong }), wait)
 }
 

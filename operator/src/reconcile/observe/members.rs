@@ -23,6 +23,8 @@ pub struct MemberAnswer {
     pub status: Status,
     /// `GET /raft/config`, `None` where it knows none.
     pub config: Option<RaftConfig>,
+    /// Its Raft node id, which a new data directory changes; `None` where it did not say.
+    pub raft_node_id: Option<String>,
 }
 
 /// A member's address, `None` while its pod has none.
@@ -74,6 +76,10 @@ async fn ask(address: &str) -> Result<MemberAnswer, ClientError> {
         .timeout(ASK_TIMEOUT)
         .build()?;
     let status = client.status().await?;
-    let config = if status.cluster_id.is_empty() { None } else { client.raft_config().await.ok() };
-    Ok(MemberAnswer { status, config })
+    if status.cluster_id.is_empty() {
+        return Ok(MemberAnswer { status, config: None, raft_node_id: None });
+    }
+    let (config, stats) = tokio::join!(client.raft_config(), client.raft_stats());
+    let raft_node_id = stats.ok().and_then(|stats| Some(stats.get("raft_node_id")?.as_str()?.to_owned()));
+    Ok(MemberAnswer { status, config: config.ok(), raft_node_id })
 }

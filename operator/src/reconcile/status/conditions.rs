@@ -240,13 +240,19 @@ fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum, now: &T
     verdict(false, "AsExpected", "nothing is wrong")
 }
 
-/// Whether the pod is being replaced: on its way out, or there for less than so many seconds.
+/// Whether the pod is being replaced: about to be gone, gone just now, or there for less than so many seconds.
 fn is_younger(observed: &Observed, pod: &str, seconds: i64, now: &Time) -> bool {
-    observed.pods.get(pod).is_some_and(|pod| {
-        let created = pod.metadata.creation_timestamp.as_ref();
-        pod.metadata.deletion_timestamp.is_some()
-            || created.is_some_and(|created| now.0.as_second() - created.0.as_second() < seconds)
-    })
+    let recent = |then: &Time| now.0.as_second() - then.0.as_second() < seconds;
+    let Some(pod) = observed.pods.get(pod) else {
+        let conditions = observed.cluster.status.iter().flat_map(|status| &status.conditions);
+        let mut ready = conditions.filter(|condition| condition.type_ == READY);
+        return ready.any(|ready| ready.status == "True" || recent(&ready.last_transition_time));
+    };
+    // A pod's deletion timestamp is when its grace ends.
+    match &pod.metadata.deletion_timestamp {
+        Some(end) => recent(end),
+        None => pod.metadata.creation_timestamp.as_ref().is_some_and(recent),
+    }
 }
 
 /// A StatefulSet's claims never change, so a larger size in the spec is not reached.

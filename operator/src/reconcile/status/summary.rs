@@ -74,7 +74,7 @@ fn members(observed: &Observed, id: &str, before: &[Member]) -> Vec<Member> {
             name: name.clone(),
             role,
             suffrage,
-            node_id: None,
+            node_id: observed.answers.get(&name).and_then(|answer| answer.raft_node_id.clone()),
             ready: pod.is_some_and(view::is_ready),
             version: answer.map(|status| status.version.clone()),
             health: Some(health),

@@ -37,7 +37,8 @@ fn answer(name: &str, leader: bool, members: &[&str]) -> MemberAnswer {
         "incarnation": 1, "version": "1.9.0", "health": "ok",
     });
     let status: Status = serde_json::from_value(status).unwrap();
-    MemberAnswer { status, config: Some(RaftConfig { members: members.collect() }) }
+    let config = Some(RaftConfig { members: members.collect() });
+    MemberAnswer { status, config, raft_node_id: Some("7".into()) }
 }
 
 const NAMES: [&str; 3] = ["conure-bootstrap-0", "conure-0", "conure-1"];
@@ -212,4 +213,27 @@ fn a_pod_that_waits_for_its_volume_is_not_unschedulable_yet() {
         vec![Trouble { reason: UNSCHEDULABLE, object: "conure-1".into(), message: "conure-1 cannot".into() }];
     assert_eq!(condition(&judged(&young, None, 101), DEGRADED).status, "False");
     assert_eq!(condition(&judged(&young, None, 121), DEGRADED).reason, UNSCHEDULABLE);
+}
+
+#[test]
+fn a_pod_that_is_gone_is_down_only_after_a_while() {
+    let mut two = observed(2);
+    two.cluster.status = Some(judged(&observed(3), None, 1));
+    let at_once = judged(&two, None, 100);
+    assert_eq!(
+        (condition(&at_once, READY).status.as_str(), condition(&at_once, DEGRADED).status.as_str()),
+        ("False", "False")
+    );
+    two.cluster.status = Some(at_once);
+    assert_eq!(condition(&judged(&two, None, 159), DEGRADED).status, "False");
+    assert_eq!(condition(&judged(&two, None, 160), DEGRADED).reason, "MembersDown");
+}
+
+#[test]
+fn a_pod_that_never_ends_on_a_dead_node_is_down() {
+    let mut dead = observed(3);
+    dead.pods.get_mut("conure-1").expect("it is there").metadata.deletion_timestamp = Some(at(100));
+    dead.answers.remove("conure-1");
+    assert_eq!(condition(&judged(&dead, None, 101), DEGRADED).status, "False");
+    assert_eq!(condition(&judged(&dead, None, 160), DEGRADED).reason, "MembersDown");
 }

@@ -40,7 +40,7 @@ fn answer(name: &str, cluster_id: &str, leader: bool, term: u64) -> MemberAnswer
         "cluster_id": cluster_id, "incarnation": 1, "version": "1", "health": "ok",
     }))
     .unwrap();
-    MemberAnswer { status, config: Some(RaftConfig { members: Vec::new() }) }
+    MemberAnswer { status, config: Some(RaftConfig { members: Vec::new() }), raft_node_id: None }
 }
 
 #[test]
