@@ -38,16 +38,21 @@ pub struct Step {
     pub name: &'static str,
     /// Whether it needs the machine on which the nodes are.
     pub local: bool,
+    /// Whether clients write and read meanwhile.
+    pub under_load: bool,
     /// What it does.
     pub run: for<'a> fn(&'a mut World) -> LocalBoxFuture<'a, Result<()>>,
 }
 
 macro_rules! step {
     ($module:ident :: $name:ident) => {
-        Step { name: stringify!($name), local: false, run: |world| Box::pin($module::$name(world)) }
+        Step { name: stringify!($name), local: false, under_load: false, run: |world| Box::pin($module::$name(world)) }
     };
-    (local $module:ident :: $name:ident) => {
-        Step { local: true, ..step!($module::$name) }
+    (local $($rest:tt)*) => {
+        Step { local: true, ..step!($($rest)*) }
+    };
+    (under load $($rest:tt)*) => {
+        Step { under_load: true, ..step!($($rest)*) }
     };
 }
 
@@ -55,21 +60,21 @@ macro_rules! step {
 pub const STEPS: &[Step] = &[
     step!(install::operator_is_installed_by_its_chart),
     step!(install::applied_cluster_becomes_ready),
-    step!(service::plain_curl_writes_and_reads_through_the_service),
-    step!(scale::cluster_scales_from_3_to_5_to_3),
-    step!(local arbiter::two_data_members_and_an_arbiter_survive_the_leader_while_the_other_is_behind),
-    step!(local arbiter::four_data_members_and_an_arbiter_survive_the_leader_while_one_is_behind),
-    step!(pods::deleted_pods_come_back_as_the_same_members),
-    step!(volumes::wiped_voter_rejoins_as_a_new_member_of_its_name),
-    step!(volumes::wiped_bootstrap_member_rejoins_the_cluster_that_there_is),
-    step!(status::wiped_status_is_found_again_from_the_members),
-    step!(local node::cut_off_node_stops_nobody_else),
-    step!(operator::killed_operator_carries_on_at_three_points_of_a_scale),
-    step!(rollout::changed_template_rolls_one_member_at_a_time_leader_last),
-    step!(bad_input::invalid_clusters_are_refused_with_the_mend),
-    step!(bad_input::image_that_cannot_be_pulled_is_named_and_mended),
-    step!(bad_input::absent_storage_class_is_named_and_mended),
-    step!(verdict::no_acknowledged_write_was_lost_and_no_read_was_old),
+    step!(under load service::plain_curl_writes_and_reads_through_the_service),
+    step!(under load scale::cluster_scales_from_3_to_5_to_3),
+    step!(local under load arbiter::two_data_members_and_an_arbiter_survive_the_leader_while_the_other_is_behind),
+    step!(local under load arbiter::four_data_members_and_an_arbiter_survive_the_leader_while_one_is_behind),
+    step!(under load pods::deleted_pods_come_back_as_the_same_members),
+    step!(under load volumes::wiped_voter_rejoins_as_a_new_member_of_its_name),
+    step!(under load volumes::wiped_bootstrap_member_rejoins_the_cluster_that_there_is),
+    step!(under load status::wiped_status_is_found_again_from_the_members),
+    step!(local under load node::cut_off_node_stops_nobody_else),
+    step!(under load operator::killed_operator_carries_on_at_three_points_of_a_scale),
+    step!(under load rollout::changed_template_rolls_one_member_at_a_time_leader_last),
+    step!(under load bad_input::invalid_clusters_are_refused_with_the_mend),
+    step!(under load bad_input::image_that_cannot_be_pulled_is_named_and_mended),
+    step!(under load bad_input::absent_storage_class_is_named_and_mended),
+    step!(under load verdict::no_acknowledged_write_was_lost_and_no_read_was_old),
     step!(verdict::every_replica_holds_the_same),
     step!(delete::deleted_cluster_leaves_its_volumes_and_a_new_one_over_them_is_refused),
     step!(charts::single_chart_installs_and_passes_its_test),

@@ -41,8 +41,6 @@ async fn in_pod(world: &World, curl: &[&str]) -> Result<String> {
         NAMESPACE,
         "exec",
         "conure-bootstrap-0",
-        "-c",
-        "conuredb",
         "--",
         "curl",
         "-sS",

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::Settings;
 use super::faults::Faults;
+use super::{Settings, Step};
 use crate::kubernetes::{Access, Cluster, Targets};
 use crate::workload::{Finished, Plan, Workload};
 
@@ -48,7 +48,7 @@ impl World {
     }
 
     /// From now on the clients' pauses belong to this step.
-    pub fn phase(&self, name: &str) {
+    fn phase(&self, name: &str) {
         if let Some(workload) = &self.workload {
             workload.phase(name);
         }
@@ -97,6 +97,17 @@ impl World {
     /// The state in which steps begin and end.
     pub(super) async fn settled(&self) -> Result<()> {
         self.cluster.ready(3, false, PATIENCE).await
+    }
+
+    /// Before a step: where a filter left out the step that starts the clients, they start now on the cluster that an
+    /// earlier run left.
+    pub async fn prepare(&mut self, step: &Step) -> Result<()> {
+        if step.under_load && self.workload.is_none() {
+            self.cluster.get().await.context("the cluster is not there; its first steps have to run")?;
+            self.start_workload().await?;
+        }
+        self.phase(step.name);
+        Ok(())
     }
 
     /// Sets the number of data members as a user does, and waits until it is reached.

@@ -5,12 +5,12 @@ const OWN: u64 = 3;
 /// Keys that all writers overwrite.
 const SHARED: u64 = 4;
 
-/// The key of a writer's n-th write.
-pub(super) fn key(writer: u32, sequence: u64) -> String {
+/// The key of a writer's n-th write. Each history has a run of its own, so that a cluster may have seen others before.
+pub(super) fn key(run: u32, writer: u32, sequence: u64) -> String {
     match sequence % 4 {
-        1 => format!("w{writer}/own{}", sequence / 4 % OWN),
-        3 => format!("shared/{}", sequence / 4 % SHARED),
-        _ => format!("w{writer}/{sequence}"),
+        1 => format!("{run:x}/w{writer}/own{}", sequence / 4 % OWN),
+        3 => format!("{run:x}/shared/{}", sequence / 4 % SHARED),
+        _ => format!("{run:x}/w{writer}/{sequence}"),
     }
 }
 

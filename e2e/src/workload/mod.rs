@@ -57,6 +57,8 @@ impl Default for Plan {
 /// What all clients share.
 #[derive(Debug)]
 struct Shared {
+    /// What tells this history's keys from those of others.
+    run: u32,
     targets: watch::Receiver<Vec<Target>>,
     recorder: Recorder,
     /// The last acknowledged write of each writer, by its number.
@@ -107,6 +109,7 @@ impl Workload {
     pub fn start(targets: watch::Receiver<Vec<Target>>, path: &Path, plan: Plan) -> Result<Self> {
         let (recorder, file) = Recorder::start(path)?;
         let shared = Arc::new(Shared {
+            run: fastrand::u32(..),
             targets,
             recorder,
             acknowledged: (0..plan.writers).map(|_| AtomicU64::new(0)).collect(),

@@ -58,5 +58,5 @@ fn some_key(shared: &Shared) -> Option<String> {
     let writer = fastrand::usize(..shared.acknowledged.len().max(1));
     let last = shared.acknowledged.get(writer)?.load(Ordering::Relaxed);
     let sequence = if fastrand::bool() { last } else { fastrand::u64(..=last) };
-    (sequence > 0).then(|| keys::key(u32::try_from(writer).unwrap_or(u32::MAX), sequence))
+    (sequence > 0).then(|| keys::key(shared.run, u32::try_from(writer).unwrap_or(u32::MAX), sequence))
 }

@@ -18,7 +18,7 @@ pub(super) async fn run(shared: Arc<Shared>, number: u32) {
         ticks.tick().await;
         let Some((target, client)) = picker.pick() else { continue };
         sequence += 1;
-        let (key, value) = (keys::key(number, sequence), keys::value(number, sequence));
+        let (key, value) = (keys::key(shared.run, number, sequence), keys::value(number, sequence));
         let call_ns = shared.recorder.now();
         let answer = client.put(key.as_bytes(), value.clone()).await;
         let return_ns = shared.recorder.now();
