@@ -5,9 +5,9 @@
 mod facade;
 mod failure;
 mod identity;
+mod member;
 mod raft;
 mod transport;
-mod member;
 
 pub use facade::*;
 pub use member::{Backup, Member, StartError};

@@ -60,7 +60,8 @@ impl Backup {
         };
         let mut beginning = BytesMut::from(&MAGIC[..]);
         beginning.extend_from_slice(&VERSION.to_le_bytes());
-        beginning.extend_from_slice(&frame(HEADER, &postcard::to_stdvec(&header).map_err(io::Error::other)?)?);
+        beginning
+            .extend_from_slice(&frame(HEADER, &postcard::to_stdvec(&header).map_err(io::Error::other)?)?);
         let chunks = Some(outgoing::read_ahead(view, true));
         Ok(Self { beginning: Some(beginning.freeze()), chunks, len: 0, crc: 0 })
     }

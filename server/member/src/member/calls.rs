@@ -22,7 +22,12 @@ impl Node {
     }
 
     /// Asks a node of no or another cluster for something.
-    pub(crate) async fn invite(&self, addr: &str, target: u64, request: &Request) -> Result<Response, CallError> {
+    pub(crate) async fn invite(
+        &self,
+        addr: &str,
+        target: u64,
+        request: &Request,
+    ) -> Result<Response, CallError> {
         let hello = self.dialer.hello(Purpose::Invite, target);
         connection::ask(addr, &hello, request, INVITE_PATIENCE).await
     }

@@ -42,8 +42,8 @@ impl Counters {
 pub(crate) struct Core {
     pub(crate) config: MemberConfig,
     pub(crate) dir: PathBuf,
-    /// Keeps a second process away as long as it is open.
-    pub(crate) _lock: Arc<dyn File>,
+    /// Keeps a second process away as long as it is open: until the member has stopped.
+    pub(crate) lock: std::sync::Mutex<Option<Arc<dyn File>>>,
     pub(crate) identity: RwLock<Identity>,
     /// The present life in a cluster, if there is one.
     pub(crate) node: RwLock<Option<Arc<Node>>>,
@@ -152,5 +152,6 @@ impl Core {
         self.tasks.wait().await;
         // Only now is the directory free for another process.
         self.set_node(None);
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

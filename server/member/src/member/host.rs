@@ -105,18 +105,20 @@ impl Host for HostCore {
         vote: Vote,
         meta: SnapshotMeta,
         with_data: bool,
-    ) -> Result<Incoming, Response> {
+    ) -> Result<Incoming, Box<Response>> {
         let Session::Cluster(node) = session else {
-            return Err(other("this connection was not opened for that"));
+            return Err(Box::new(other("this connection was not opened for that")));
         };
         if with_data != (node.role == Role::Data) {
-            return Err(other("data members take snapshots with data, arbiters without"));
+            return Err(Box::new(other("data members take snapshots with data, arbiters without")));
         }
         let known = node.metrics().vote;
         if known > vote {
-            return Err(Response::Snapshot(SnapshotResponse::new(known)));
+            return Err(Box::new(Response::Snapshot(SnapshotResponse::new(known))));
         }
-        let turn = Arc::clone(&node.incoming).try_lock_owned().map_err(|_| other("another snapshot comes in"))?;
+        let turn = Arc::clone(&node.incoming)
+            .try_lock_owned()
+            .map_err(|_| Box::new(other("another snapshot comes in")))?;
         tracing::info!(last = ?meta.last_log_id, with_data, "a snapshot comes in");
         Ok(Incoming::begin(&node.store, vote, meta, with_data, turn))
     }
@@ -152,7 +154,9 @@ pub(crate) struct HostCore(pub(crate) Arc<Core>);
 impl HostCore {
     async fn answer_member(&self, node: &Arc<Node>, request: Request) -> Response {
         match request {
-            Request::Append(append) => node.raft.append_entries(append).await.map_or_else(stopped, Response::Append),
+            Request::Append(append) => {
+                node.raft.append_entries(append).await.map_or_else(stopped, Response::Append)
+            }
             Request::Vote(vote) => node.raft.vote(vote).await.map_or_else(stopped, Response::Vote),
             Request::PreVote(vote) => node.raft.pre_vote(vote).await.map_or_else(stopped, Response::Vote),
             Request::Transfer(transfer) => {
@@ -174,9 +178,10 @@ impl HostCore {
                 Response::Done
             }
             Request::HeldByAll => Response::HeldByAll(held_by_all(node)),
-            Request::Identify | Request::Release { .. } | Request::Adopt { .. } | Request::Snapshot { .. } => {
-                other("this connection was not opened for that")
-            }
+            Request::Identify
+            | Request::Release { .. }
+            | Request::Adopt { .. }
+            | Request::Snapshot { .. } => other("this connection was not opened for that"),
         }
     }
 }

@@ -33,21 +33,23 @@ impl Core {
         if who.name != request.id {
             return Err(conflict(
                 "name-mismatch",
-                format!("the member at {:?} is called {:?}, not {:?}", request.raft_addr, who.name, request.id),
-            ));
-        }
-        let owner = node.find(&request.id);
-        if let Some((id, peer)) = &owner
-            && *id != who.node_id
-            && lives(&node, *id, peer).await
-        {
-            return Err(conflict(
-                "name-taken",
                 format!(
-                    "the name {:?} belongs to the living member at {:?}; remove that one first, or join under another name",
-                    request.id, peer.raft_addr
+                    "the member at {:?} is called {:?}, not {:?}",
+                    request.raft_addr, who.name, request.id
                 ),
             ));
+        }
+        let owners = node.find(&request.id);
+        for (id, peer) in owners.iter().filter(|(id, _)| *id != who.node_id) {
+            if lives(&node, *id, peer).await {
+                return Err(conflict(
+                    "name-taken",
+                    format!(
+                        "the name {:?} belongs to the living member at {:?}; remove that one first, or join under another name",
+                        request.id, peer.raft_addr
+                    ),
+                ));
+            }
         }
         let node_id = take_over(&node, request, who.clone()).await?;
         let peer = Peer {
@@ -57,8 +59,8 @@ impl Core {
             role: who.role,
         };
         place(&node, node_id, &peer).await?;
-        let old = owner.map(|(id, _)| id).filter(|id| *id != node_id);
-        promote(&node, node_id, request, old).await
+        let old = owners.into_iter().map(|(id, _)| id).filter(|id| *id != node_id).collect();
+        promote(&node, node_id, request, &old).await
     }
 }
 
@@ -119,7 +121,9 @@ async fn take_over(node: &Node, request: &JoinRequest, mut who: Identified) -> R
             )
         };
         if who.revision > 0 || who.cluster_id == *cluster_id {
-            return Err(foreign("it holds data of its own; empty its data directory before you join it".into()));
+            return Err(foreign(
+                "it holds data of its own; empty its data directory before you join it".into(),
+            ));
         }
         let asked = Request::Release { by: cluster_id.clone() };
         match node.invite(addr, who.node_id, &asked).await {
@@ -130,8 +134,7 @@ async fn take_over(node: &Node, request: &JoinRequest, mut who: Identified) -> R
             Err(e) => return Err(unreachable(addr, &e)),
         }
     }
-    let adopt =
-        Request::Adopt { cluster_id: cluster_id.clone(), incarnation, name: request.id.clone() };
+    let adopt = Request::Adopt { cluster_id: cluster_id.clone(), incarnation, name: request.id.clone() };
     match node.invite(addr, who.node_id, &adopt).await {
         Ok(Response::Adopted { node_id }) => Ok(node_id),
         Ok(Response::Failed(Failure::Conflict { detail, .. })) => Err(conflict("foreign-cluster", detail)),
@@ -172,12 +175,12 @@ async fn place(node: &Node, id: u64, peer: &Peer) -> Result<(), Refusal> {
     }
 }
 
-/// Waits until it has caught up and makes it a voter, in the place of `old` where there is one.
+/// Waits until it has caught up and makes it a voter, in the place of `old` where there are any.
 async fn promote(
     node: &Node,
     id: u64,
     request: &JoinRequest,
-    old: Option<u64>,
+    old: &BTreeSet<u64>,
 ) -> Result<JoinProgress, Refusal> {
     let deadline = Instant::now() + node.tuning.join_patience;
     let mut metrics = node.raft.metrics();
@@ -189,14 +192,15 @@ async fn promote(
             }
             let held = now.replication.as_ref().and_then(|all| all.get(&id).copied().flatten());
             let last = now.last_log_index.unwrap_or(0);
-            let matched = if id == node.identity.node_id { last } else { held.map_or(0, |log_id| log_id.index()) };
+            let matched =
+                if id == node.identity.node_id { last } else { held.map_or(0, |log_id| log_id.index()) };
             let voter = now.membership_config.membership().voter_ids().any(|voter| voter == id);
             (voter, last, matched)
         };
         let suffrage = if voter { Suffrage::Voter } else { Suffrage::Learner };
         let answer =
             JoinAnswer { id: request.id.clone(), suffrage, matched_index: matched, last_index: last };
-        if voter && old.is_none() {
+        if voter && old.is_empty() {
             return Ok(JoinProgress::Voter(answer));
         }
         if matched + LAG_MAX >= last && matched > 0 {
@@ -210,11 +214,8 @@ async fn promote(
 }
 
 /// The change that lets `id` vote and, in the same step, `old` go.
-fn swap(node: &Node, id: u64, old: Option<u64>) -> ChangeMembers<u64, Peer> {
-    let comes = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-    let Some(old) = old else { return comes };
-    let voted = node.metrics().membership_config.membership().voter_ids().any(|voter| voter == old);
-    let gone = BTreeSet::from([old]);
-    let goes = if voted { ChangeMembers::RemoveVoters(gone) } else { ChangeMembers::RemoveNodes(gone) };
-    ChangeMembers::Batch(vec![comes, goes])
+fn swap(node: &Node, id: u64, old: &BTreeSet<u64>) -> ChangeMembers<u64, Peer> {
+    let mut changes = vec![ChangeMembers::AddVoterIds(BTreeSet::from([id]))];
+    changes.extend(node.without(old));
+    ChangeMembers::Batch(changes)
 }

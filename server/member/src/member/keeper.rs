@@ -37,29 +37,32 @@ pub(crate) fn spawn(core: &Arc<Core>, node: &Arc<Node>) {
 }
 
 async fn keep(core: Arc<Core>, node: Arc<Node>) {
-    let mut metrics = node.raft.metrics();
-    let mut applied = node.store.watch();
+    // An arbiter that leads watches how far the others are; all else happens when the membership or the leader
+    // changes, or can wait for a tick.
+    let mut server = node.raft.server_metrics();
+    let mut data = node.raft.data_metrics();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut logged_at_checkpoint = node.log.wal().stats().appended_bytes;
+    let mut logged_at_checkpoint = 0;
     loop {
         let mut ticked = false;
         tokio::select! {
-            _ = metrics.changed() => {}
-            _ = applied.changed() => {}
+            _ = server.changed() => {}
+            _ = data.changed(), if node.role == Role::Arbiter => {}
             () = node.dialer.removed.cancelled() => {}
             _ = tick.tick() => ticked = true,
         }
-        let fatal = metrics.borrow_and_update().running_state.clone().err();
+        node.dialer.addresses.set(node.peers());
+        let fatal = node.raft.metrics().borrow_watched().running_state.clone().err();
         if let Some(fatal) = fatal
             && !core.stopping.load(Ordering::Relaxed)
             && !node.stop.is_cancelled()
         {
-            core.failure.set(&fatal.to_string());
+            core.failure.set(&format!("Raft ended: {fatal}"));
             return;
         }
         let (released, removed) = {
-            let applied = applied.borrow_and_update();
+            let applied = node.store.applied();
             (applied.released_for.is_some(), applied.removed.contains(&node.identity.node_id))
         };
         if released || removed || node.dialer.removed.is_cancelled() {
@@ -97,8 +100,11 @@ fn leave(core: &Arc<Core>, released: bool) {
 /// An arbiter that was elected lets a data voter lead as soon as one holds the whole log.
 async fn hand_over(node: &Node) {
     let metrics = node.metrics();
-    let held = |id: &u64| metrics.replication.as_ref().and_then(|all| all.get(id).copied().flatten()).map(|l| l.index());
-    let caught_up = node.successors().into_iter().find(|id| held(id).is_some() && held(id) == metrics.last_log_index);
+    let held = |id: &u64| {
+        metrics.replication.as_ref().and_then(|all| all.get(id).copied().flatten()).map(|l| l.index())
+    };
+    let caught_up =
+        node.successors().into_iter().find(|id| held(id).is_some() && held(id) == metrics.last_log_index);
     if let Some(successor) = caught_up {
         tracing::info!(successor, "this arbiter was elected and hands over");
         // Where it fails, the next change of the figures tries again.
@@ -119,7 +125,7 @@ async fn flatten(core: &Core, node: &Node) {
 
 /// Makes a checkpoint when much was logged since the last one, however few entries that was.
 async fn checkpoint_by_size(node: &Node, logged_at_checkpoint: &mut u64) {
-    let logged = node.log.wal().stats().appended_bytes;
+    let Ok(logged) = node.log.wal().map(|wal| wal.stats().appended_bytes) else { return };
     if logged.saturating_sub(*logged_at_checkpoint) >= node.tuning.checkpoint_bytes
         && node.raft.trigger().snapshot().await.is_ok()
     {

@@ -1,9 +1,11 @@
 //! What only a leader does, and where others send those who ask for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use conure_client::api::Role;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use openraft::{ChangeMembers, Instant as _};
@@ -29,7 +31,10 @@ impl Core {
         if node.leads_now() && node.role == Role::Data {
             return Ok(node);
         }
-        Err(node.serving_leader().filter(|leader| leader.id != self.config.node_id).map_or(Refusal::NoLeader, Refusal::NotLeader))
+        Err(node
+            .serving_leader()
+            .filter(|leader| leader.id != self.config.node_id)
+            .map_or(Refusal::NoLeader, Refusal::NotLeader))
     }
 
     /// The right to change the membership.
@@ -43,40 +48,68 @@ impl Core {
     /// `POST /transfer-leadership`.
     pub(crate) async fn transfer_leadership(&self, id: &str) -> Result<(), Refusal> {
         let node = self.leading()?;
-        let (target, peer) = node.find(id).ok_or_else(|| Refusal::UnknownMember(id.to_owned()))?;
-        if target == node.identity.node_id {
-            return Ok(());
+        let called = node.find(id);
+        if called.is_empty() {
+            return Err(Refusal::UnknownMember(id.to_owned()));
         }
-        let voter = node.metrics().membership_config.membership().voter_ids().any(|voter| voter == target);
-        if peer.role == Role::Arbiter || !voter {
+        let data = called.iter().filter(|(_, peer)| peer.role == Role::Data).map(|(id, _)| *id);
+        let Some(target) = node.voters_of(data).first().copied() else {
             return Err(Refusal::Conflict {
                 kind: "cannot-lead",
                 detail: format!("member {id:?} cannot lead: only data members that are voters can"),
             });
+        };
+        if target == node.identity.node_id {
+            return Ok(());
         }
         let told = node.raft.trigger().transfer_leader(target).await;
         told.map_err(|e| Refusal::UnknownOutcome(e.to_string()))?;
         let wait = node.raft.wait(Some(CHANGE_PATIENCE));
-        let done = wait.metrics(|m| m.current_leader.is_some_and(|leader| leader != node.identity.node_id), "hand over");
+        let done = wait
+            .metrics(|m| m.current_leader.is_some_and(|leader| leader != node.identity.node_id), "hand over");
         done.await.map(drop).map_err(|_| Refusal::UnknownOutcome(format!("{id:?} did not take over in time")))
     }
 }
 
 impl Node {
-    /// The member called `name`.
-    pub(crate) fn find(&self, name: &str) -> Option<(u64, Peer)> {
-        self.peers().into_iter().find(|(_, peer)| peer.name == name)
+    /// The member called `name`. While a wiped volume rejoins there are two: the old one goes when the new one votes.
+    pub(crate) fn find(&self, name: &str) -> Vec<(u64, Peer)> {
+        self.peers().into_iter().filter(|(_, peer)| peer.name == name).collect()
+    }
+
+    /// Who of these votes.
+    pub(crate) fn voters_of(&self, ids: impl IntoIterator<Item = u64>) -> BTreeSet<u64> {
+        let metrics = self.raft.metrics();
+        let voters: BTreeSet<u64> =
+            metrics.borrow_watched().membership_config.membership().voter_ids().collect();
+        ids.into_iter().filter(|id| voters.contains(id)).collect()
+    }
+
+    /// The change that lets all of `ids` go.
+    pub(crate) fn without(&self, ids: &BTreeSet<u64>) -> Vec<ChangeMembers<u64, Peer>> {
+        let voters = self.voters_of(ids.iter().copied());
+        let learners: BTreeSet<u64> = ids.difference(&voters).copied().collect();
+        let mut changes = Vec::new();
+        if !voters.is_empty() {
+            changes.push(ChangeMembers::RemoveVoters(voters));
+        }
+        if !learners.is_empty() {
+            changes.push(ChangeMembers::RemoveNodes(learners));
+        }
+        changes
     }
 
     /// Whether `id` answered this leader lately.
     pub(crate) fn answered_lately(&self, id: u64) -> bool {
-        let lately = (self.tuning.election_timeout_max * 2).max(Duration::from_secs(2));
-        id == self.identity.node_id
-            || self
-                .metrics()
-                .heartbeat
-                .and_then(|all| all.get(&id).copied().flatten())
-                .is_some_and(|at| at.elapsed() <= lately)
+        let lately = self.tuning.election_timeout_max * 2;
+        id == self.identity.node_id || self.answered_ago(id).is_some_and(|ago| ago <= lately)
+    }
+
+    /// How long ago `id` last answered this leader.
+    pub(crate) fn answered_ago(&self, id: u64) -> Option<Duration> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.heartbeat.as_ref()?.get(&id).copied().flatten().map(|at| at.elapsed())
     }
 
     /// Makes one membership change, joint where it must be, and waits until it is committed.

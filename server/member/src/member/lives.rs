@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use conure_client::api::Role;
 use conure_io::{Disk as _, RealDisk};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::core::Core;
 use super::keeper;
@@ -43,21 +43,17 @@ impl Core {
     pub(crate) async fn begin_life(self: &Arc<Self>, identity: Identity) -> Result<Arc<Node>, String> {
         let config = &self.config;
         let stop = self.stop.child_token();
-        let node =
-            node::start(&self.dir, identity, config.role, &config.tuning, &self.failure, stop).await.map(Arc::new)?;
+        let node = node::start(&self.dir, identity, config.role, &config.tuning, &self.failure, stop)
+            .await
+            .map(Arc::new)?;
         self.set_node(Some(Arc::clone(&node)));
         keeper::spawn(self, &node);
         Ok(node)
     }
 
-    async fn end_life(&self, node: Arc<Node>) {
+    async fn end_life(&self, node: &Node) {
         node.stop(false).await;
         self.set_node(None);
-        // Requests that still hold the node see it stopped; what they hold open was unlinked or stays unused.
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while Arc::strong_count(&node) > 1 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
     }
 
     /// Starts a one-member cluster, or goes on where a crash broke that off.
@@ -81,7 +77,8 @@ impl Core {
     /// `POST /bootstrap`.
     pub(crate) async fn bootstrap(self: &Arc<Self>, cluster_id: &str) -> Result<(), Refusal> {
         let readable = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-        if cluster_id.is_empty() || cluster_id.len() > CLUSTER_ID_LEN_MAX || !cluster_id.chars().all(readable) {
+        if cluster_id.is_empty() || cluster_id.len() > CLUSTER_ID_LEN_MAX || !cluster_id.chars().all(readable)
+        {
             return Err(Refusal::Invalid(format!(
                 "ClusterID {cluster_id:?} cannot be used; give 1 to {CLUSTER_ID_LEN_MAX} letters, digits, '-', '_', '.' or ':'"
             )));
@@ -89,7 +86,10 @@ impl Core {
         let _life = self.life.lock().await;
         let identity = self.identity();
         if self.config.role == Role::Arbiter {
-            return Err(conflict("not-empty", "an arbiter cannot start a cluster; bootstrap a data member".into()));
+            return Err(conflict(
+                "not-empty",
+                "an arbiter cannot start a cluster; bootstrap a data member".into(),
+            ));
         }
         if let Some(expected) = self.config.cluster_id.as_ref().filter(|expected| *expected != cluster_id) {
             return Err(conflict(
@@ -113,9 +113,13 @@ impl Core {
     pub(crate) async fn adopt(self: &Arc<Self>, cluster_id: &str, incarnation: u64, name: &str) -> Response {
         let _life = self.life.lock().await;
         let mut identity = self.identity();
-        let refused = |kind: &str, detail: String| Response::Failed(Failure::Conflict { kind: kind.into(), detail });
+        let refused =
+            |kind: &str, detail: String| Response::Failed(Failure::Conflict { kind: kind.into(), detail });
         if identity.name != name {
-            return refused("name-mismatch", format!("the member there is called {:?}, not {name:?}", identity.name));
+            return refused(
+                "name-mismatch",
+                format!("the member there is called {:?}, not {name:?}", identity.name),
+            );
         }
         if self.config.cluster_id.as_ref().is_some_and(|expected| expected != cluster_id) {
             return refused(
@@ -130,7 +134,10 @@ impl Core {
             State::Member | State::Founding => {
                 return refused(
                     "foreign-cluster",
-                    format!("member {name:?} belongs to cluster {:?}, not to {cluster_id:?}", identity.cluster_id),
+                    format!(
+                        "member {name:?} belongs to cluster {:?}, not to {cluster_id:?}",
+                        identity.cluster_id
+                    ),
                 );
             }
             State::Fresh => {}
@@ -173,9 +180,12 @@ impl Core {
 
     /// Lets go of the cluster that this member bootstrapped itself, for the cluster `by`.
     pub(crate) async fn release(self: &Arc<Self>, by: &str) -> Response {
-        let refused = |detail: String| Response::Failed(Failure::Conflict { kind: "foreign-cluster".into(), detail });
+        let refused =
+            |detail: String| Response::Failed(Failure::Conflict { kind: "foreign-cluster".into(), detail });
         let Ok(_change) = self.change.try_lock() else {
-            return refused("a membership change is under way there, so it cannot let go of its cluster".into());
+            return refused(
+                "a membership change is under way there, so it cannot let go of its cluster".into(),
+            );
         };
         let life = self.life.lock().await;
         if self.identity().state == State::Released {
@@ -184,7 +194,8 @@ impl Core {
         let Ok(node) = self.node() else {
             return refused("it is in no cluster that it could let go of".into());
         };
-        let write = timeout(RELEASE_PATIENCE, node.raft.client_write(Command::Release { by: by.to_owned() })).await;
+        let write =
+            timeout(RELEASE_PATIENCE, node.raft.client_write(Command::Release { by: by.to_owned() })).await;
         match write.map(|written| written.map(|response| response.data)) {
             Ok(Ok(Outcome::Released(true) | Outcome::Gone)) => {
                 drop(life);
@@ -195,8 +206,12 @@ impl Core {
                 "it belongs to cluster {:?}, which holds data or has other members",
                 node.identity.cluster_id
             )),
-            Ok(Err(e)) => refused(format!("its own cluster {:?} cannot let it go: {e}", node.identity.cluster_id)),
-            Err(_) => refused(format!("its own cluster {:?} did not let it go in time", node.identity.cluster_id)),
+            Ok(Err(e)) => {
+                refused(format!("its own cluster {:?} cannot let it go: {e}", node.identity.cluster_id))
+            }
+            Err(_) => {
+                refused(format!("its own cluster {:?} did not let it go in time", node.identity.cluster_id))
+            }
         }
     }
 
@@ -221,7 +236,7 @@ impl Core {
             return;
         }
         if let Some(node) = self.any_node() {
-            self.end_life(node).await;
+            self.end_life(&node).await;
         }
         tracing::warn!("{}", self.why_not_in_cluster());
     }

@@ -24,10 +24,13 @@ use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::store::{Store, TREE_FILE, floor_in};
 use crate::raft::types::{Peer, TypeConfig};
-use crate::transport::network::Dialer;
+use crate::transport::network::{Addresses, Dialer};
 
 /// The log's folder in the data directory.
 pub(crate) const LOG_DIR: &str = "log";
+
+/// How long the last checkpoint may take.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) type ConureRaft = Raft<TypeConfig, StateMachine>;
 pub(crate) type Metrics = RaftMetrics<TypeConfig>;
@@ -64,13 +67,16 @@ pub(crate) async fn start(
 ) -> Result<Node, String> {
     let place = dir.display().to_string();
     let (opened_dir, opened_identity, opened_failure) = (dir.to_owned(), identity.clone(), failure.clone());
-    let opened = tokio::task::spawn_blocking(move || open(&opened_dir, &opened_identity, role, &opened_failure));
-    let (store, log) = opened.await.map_err(|e| e.to_string())?.map_err(|e| format!("data_dir {place:?}: {e}"))?;
+    let opened =
+        tokio::task::spawn_blocking(move || open(&opened_dir, &opened_identity, role, &opened_failure));
+    let (store, log) =
+        opened.await.map_err(|e| e.to_string())?.map_err(|e| format!("data_dir {place:?}: {e}"))?;
     let dialer = Dialer {
         cluster_id: identity.cluster_id.clone(),
         incarnation: identity.incarnation,
         node_id: identity.node_id,
         removed: CancellationToken::new(),
+        addresses: Addresses::default(),
     };
     let config = Arc::new(raft_config(&identity, role, tuning).map_err(|e| e.to_string())?);
     let machine = StateMachine { store: Arc::clone(&store), floor: log.floor() };
@@ -79,7 +85,12 @@ pub(crate) async fn start(
         .map_err(|e| format!("data_dir {place:?}: Raft cannot start: {e}"))?;
     let leads = Rounds::new(IndexRound::Lead(raft.clone()), stop.clone());
     let reads = Rounds::new(
-        IndexRound::Ask { raft: raft.clone(), leads: leads.clone(), dialer: dialer.clone(), connection: None },
+        IndexRound::Ask {
+            raft: raft.clone(),
+            leads: leads.clone(),
+            dialer: dialer.clone(),
+            connection: None,
+        },
         stop.clone(),
     );
     Ok(Node {
@@ -98,17 +109,22 @@ pub(crate) async fn start(
     })
 }
 
-fn open(dir: &Path, identity: &Identity, role: Role, failure: &Failure) -> Result<(Arc<Store>, LogStore), String> {
+fn open(
+    dir: &Path,
+    identity: &Identity,
+    role: Role,
+    failure: &Failure,
+) -> Result<(Arc<Store>, LogStore), String> {
     let disk = Arc::new(RealDisk::new(dir).map_err(|e| e.to_string())?);
-    let db = Db::open(Arc::clone(&disk) as Arc<_>, TREE_FILE, Default::default()).map_err(|e| e.to_string())?;
+    let db =
+        Db::open(Arc::clone(&disk) as Arc<_>, TREE_FILE, Default::default()).map_err(|e| e.to_string())?;
     let floor = floor_in(&db.begin_read().map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
     let floor = match floor {
         None => None,
         Some(bytes) => Some(Floor::decode(&bytes).ok_or("the tree's record of the log is unreadable")?),
     };
     let log_disk = Arc::new(RealDisk::new(&dir.join(LOG_DIR)).map_err(|e| e.to_string())?);
-    let mut options = conure_wal::Options::default();
-    options.must_exist = floor.is_some();
+    let options = conure_wal::Options { must_exist: floor.is_some(), ..Default::default() };
     let (wal, _) = Wal::open(log_disk, options, floor.as_ref()).map_err(|e| e.to_string())?;
     let store = Store::new(disk, Arc::new(db), role, failure.clone()).map_err(|e| e.to_string())?;
     let applied = store.applied();
@@ -138,7 +154,6 @@ fn raft_config(identity: &Identity, role: Role, tuning: &Tuning) -> Result<Confi
         election_timeout_max: millis(tuning.election_timeout_max),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.checkpoint_entries),
         max_in_snapshot_log_to_keep: keep,
-        purge_batch_size: 256,
         max_payload_entries: 1_024,
         install_snapshot_timeout: 600_000,
         enable_pre_vote: Some(true),
@@ -158,12 +173,13 @@ impl Node {
 
     /// Whether this member leads, as far as it knows.
     pub(crate) fn leads_now(&self) -> bool {
-        self.metrics().current_leader == Some(self.identity.node_id)
+        self.raft.metrics().borrow_watched().current_leader == Some(self.identity.node_id)
     }
 
     /// The leader and what the membership says of it.
     pub(crate) fn leader(&self) -> Option<(u64, Peer)> {
-        let metrics = self.metrics();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
         let id = metrics.current_leader?;
         Some((id, metrics.membership_config.membership().get_node(&id)?.clone()))
     }
@@ -180,16 +196,21 @@ impl Node {
         metrics.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
     }
 
-    /// The data voters beside this member, the one that holds most of the log first.
+    /// The data voters beside this member that are alive, the one that holds most of the log first.
     pub(crate) fn successors(&self) -> Vec<u64> {
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
         let matched = |id: &u64| {
-            metrics.replication.as_ref().and_then(|all| all.get(id)).and_then(|log_id| *log_id).map(|l| l.index())
+            metrics
+                .replication
+                .as_ref()
+                .and_then(|all| all.get(id))
+                .and_then(|log_id| *log_id)
+                .map(|l| l.index())
         };
         let data = |id: &u64| membership.get_node(id).is_some_and(|peer| peer.role == Role::Data);
-        let mut ids: Vec<u64> =
-            membership.voter_ids().filter(|id| *id != self.identity.node_id).filter(data).collect();
+        let other = |id: &u64| *id != self.identity.node_id && self.answered_lately(*id);
+        let mut ids: Vec<u64> = membership.voter_ids().filter(other).filter(data).collect();
         ids.sort_by_key(|id| std::cmp::Reverse((matched(id), *id)));
         ids.dedup();
         ids
@@ -222,17 +243,22 @@ impl Node {
 
     /// Ends this life. With `sync`, what was applied is made durable first.
     pub(crate) async fn stop(&self, sync: bool) {
+        // First, so that whoever watches Raft takes its end for none of its own accord.
+        self.stop.cancel();
         if let Err(e) = self.raft.shutdown().await {
             tracing::warn!(error = %e, "Raft did not end well");
         }
-        if sync {
-            let (store, floor) = (Arc::clone(&self.store), self.log.floor());
-            let done = tokio::task::spawn_blocking(move || store.checkpoint(&floor));
-            if let Ok(Err(e)) = timeout(Duration::from_secs(60), done).await.unwrap_or(Ok(Ok(Default::default()))) {
+        let (store, log) = (Arc::clone(&self.store), self.log.clone());
+        let closed = tokio::task::spawn_blocking(move || {
+            if sync && let Err(e) = store.checkpoint(&log.floor()) {
                 tracing::error!(error = %e, "the last checkpoint failed");
             }
+            store.close();
+            log.close();
+        });
+        if timeout(CLOSE_PATIENCE, closed).await.is_err() {
+            tracing::error!("the database was not closed in time");
         }
-        self.stop.cancel();
     }
 
     pub(crate) fn set_recovered(&self) {

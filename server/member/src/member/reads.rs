@@ -43,7 +43,11 @@ impl Core {
         let patience = self.config.barrier_timeout;
         let deadline = Instant::now() + patience;
         let late = |no_leader: bool| {
-            if no_leader && node.leader().is_none() { Refusal::NoLeader } else { Refusal::BarrierTimeout(patience) }
+            if no_leader && node.leader().is_none() {
+                Refusal::NoLeader
+            } else {
+                Refusal::BarrierTimeout(patience)
+            }
         };
         let index = loop {
             match timeout_at(deadline, node.reads.join()).await {

@@ -46,32 +46,39 @@ impl Core {
     pub(crate) async fn remove(&self, id: &str) -> Result<(), Refusal> {
         let node = self.leading()?;
         let turn = self.turn().await?;
-        let (target, peer) = node.find(id).ok_or_else(|| Refusal::UnknownMember(id.to_owned()))?;
-        keeps_quorum(&node, target, id)?;
-        if target == node.identity.node_id {
+        let called = node.find(id);
+        if called.is_empty() {
+            return Err(Refusal::UnknownMember(id.to_owned()));
+        }
+        let gone: BTreeSet<u64> = called.iter().map(|(id, _)| *id).collect();
+        keeps_quorum(&node, &gone, id)?;
+        if gone.contains(&node.identity.node_id) {
             drop(turn);
             return remove_self(&node, id).await;
         }
-        let voter = node.metrics().membership_config.membership().voter_ids().any(|voter| voter == target);
-        let gone = BTreeSet::from([target]);
-        node.change(if voter { ChangeMembers::RemoveVoters(gone) } else { ChangeMembers::RemoveNodes(gone) }).await?;
-        let told = node.farewell(&peer.raft_addr, target).await;
-        tracing::info!(member = id, told, "removed a member");
+        node.change(ChangeMembers::Batch(node.without(&gone))).await?;
+        for (target, peer) in called {
+            let told = node.farewell(&peer.raft_addr, target).await;
+            tracing::info!(member = id, told, "removed a member");
+        }
         Ok(())
     }
 }
 
 /// Refuses a change after which, or during which, fewer than a quorum would be alive.
-fn keeps_quorum(node: &Node, target: u64, id: &str) -> Result<(), Refusal> {
+fn keeps_quorum(node: &Node, gone: &BTreeSet<u64>, id: &str) -> Result<(), Refusal> {
     let metrics = node.metrics();
     let membership = metrics.membership_config.membership();
     let before: BTreeSet<u64> = membership.voter_ids().collect();
-    let after: BTreeSet<u64> = before.iter().copied().filter(|voter| *voter != target).collect();
-    let data_left = after.iter().any(|id| membership.get_node(id).is_some_and(|peer| peer.role == Role::Data));
-    if before.contains(&target) && !data_left {
+    let after: BTreeSet<u64> = before.iter().copied().filter(|voter| !gone.contains(voter)).collect();
+    let data_left =
+        after.iter().any(|id| membership.get_node(id).is_some_and(|peer| peer.role == Role::Data));
+    if !before.is_disjoint(gone) && !data_left {
         return Err(Refusal::Conflict {
             kind: "last-member",
-            detail: format!("member {id:?} is the last data member that votes; join another before you remove it"),
+            detail: format!(
+                "member {id:?} is the last data member that votes; join another before you remove it"
+            ),
         });
     }
     for voters in [&before, &after] {
@@ -99,11 +106,14 @@ async fn remove_self(node: &Node, id: &str) -> Result<(), Refusal> {
     if !node.hand_over(HAND_OVER_PATIENCE).await {
         return Err(Refusal::Conflict {
             kind: "no-quorum",
-            detail: format!("member {id:?} leads and no other could take over in time; see that another data member runs"),
+            detail: format!(
+                "member {id:?} leads and no other could take over in time; see that another data member runs"
+            ),
         });
     }
     let known = node.raft.wait(Some(HAND_OVER_PATIENCE));
-    let leads = known.metrics(|m| m.current_leader.is_some_and(|leader| leader != node.identity.node_id), "successor");
+    let leads = known
+        .metrics(|m| m.current_leader.is_some_and(|leader| leader != node.identity.node_id), "successor");
     leads.await.map_err(|_| Refusal::NoLeader)?;
     let (leader, peer) = node.leader().ok_or(Refusal::NoLeader)?;
     let request = Request::Remove { id: id.to_owned() };

@@ -79,12 +79,7 @@ pub(crate) enum IndexRound {
     /// This member leads, or there is no answer.
     Lead(ConureRaft),
     /// Asks whoever leads.
-    Ask {
-        raft: ConureRaft,
-        leads: Rounds<IndexRound>,
-        dialer: Dialer,
-        connection: Option<(u64, Connection)>,
-    },
+    Ask { raft: ConureRaft, leads: Rounds<IndexRound>, dialer: Dialer, connection: Option<(u64, Connection)> },
 }
 
 impl std::fmt::Debug for IndexRound {

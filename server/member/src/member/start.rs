@@ -57,7 +57,7 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
     let core = Arc::new(Core {
         config,
         dir,
-        _lock: lock,
+        lock: std::sync::Mutex::new(Some(lock)),
         identity: RwLock::new(identity.clone()),
         node: RwLock::new(None),
         life: Mutex::new(()),
@@ -120,7 +120,11 @@ fn take_lock(dir: &Path) -> Result<Arc<dyn File>, StartError> {
 
 fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
     let loaded = Identity::load(dir).map_err(|e| {
-        data_dir(dir, format!("has an identity file that {e}"), "restore the file, or empty the directory and join again")
+        data_dir(
+            dir,
+            format!("has an identity file that {e}"),
+            "restore the file, or empty the directory and join again",
+        )
     })?;
     let identity = match loaded {
         Some(identity) => identity,
@@ -135,9 +139,9 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
                 }
             }
             let identity = Identity::fresh(&config.node_id);
-            identity
-                .store(dir)
-                .map_err(|e| data_dir(dir, format!("cannot be written: {e}"), "choose another with --data-dir"))?;
+            identity.store(dir).map_err(|e| {
+                data_dir(dir, format!("cannot be written: {e}"), "choose another with --data-dir")
+            })?;
             identity
         }
     };

@@ -53,11 +53,16 @@ impl Core {
         let node = self.node().map_err(|refusal| refusal.to_string())?;
         let metrics = node.metrics();
         let Some((_, leader)) = node.leader() else {
-            return Err("no leader is known; see that a quorum of members runs and can reach each other".into());
+            return Err(
+                "no leader is known; see that a quorum of members runs and can reach each other".into()
+            );
         };
         let (committed, applied) = (committed(&metrics), node.store.applied().index());
         if committed > applied + READY_LAG_MAX || !node.recovered.load(Ordering::Acquire) {
-            return Err(format!("still catching up with leader {:?}: applied {applied} of {committed}", leader.name));
+            return Err(format!(
+                "still catching up with leader {:?}: applied {applied} of {committed}",
+                leader.name
+            ));
         }
         if metrics.state == ServerState::Learner {
             return Err("still a learner; its join is not complete".into());
@@ -120,6 +125,11 @@ fn raft(node: &Node) -> Value {
         .flatten()
         .map(|(id, log_id)| (name(id), log_id.map(|log_id| log_id.index())))
         .collect();
+    let answered: BTreeMap<&str, u64> = peers
+        .iter()
+        .filter_map(|(id, peer)| Some((peer.name.as_str(), node.answered_ago(*id)?)))
+        .map(|(name, ago)| (name, u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))
+        .collect();
     json!({
         "state": format!("{:?}", metrics.state).to_lowercase(),
         "term": metrics.current_term,
@@ -130,13 +140,14 @@ fn raft(node: &Node) -> Value {
         "checkpoint_index": index(metrics.snapshot),
         "purged_index": index(metrics.purged),
         "matched": matched,
+        "answered_ms_ago": answered,
         "joint": metrics.membership_config.membership().get_joint_config().len() > 1,
         "recovered": node.recovered.load(Ordering::Acquire),
     })
 }
 
 fn log(node: &Node) -> Value {
-    let wal = node.log.wal();
+    let Ok(wal) = node.log.wal() else { return Value::Null };
     let stats = wal.stats();
     json!({
         "first_index": wal.first_index(),
@@ -155,9 +166,20 @@ fn log(node: &Node) -> Value {
 
 fn storage(node: &Node) -> Value {
     let applied = node.store.applied();
+    let Ok(tree) = node.store.db().map(|db| db.stats()) else { return Value::Null };
     json!({
         "revision": applied.revision,
         "applied_index": applied.index(),
-        "tree": format!("{:?}", node.store.db().stats()),
+        "tree": {
+            "page_size_bytes": tree.page_size_bytes,
+            "file_bytes": tree.file_bytes,
+            "pages": tree.pages,
+            "free_pages": tree.free_pages,
+            "commit": tree.commit,
+            "durable_commit": tree.durable_commit,
+            "readers": tree.readers,
+            "oldest_reader_commit": tree.oldest_reader_commit,
+            "syncs": tree.syncs,
+        },
     })
 }

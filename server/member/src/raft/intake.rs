@@ -75,7 +75,10 @@ impl Received {
     pub(crate) fn into_db(self, last: Option<LogId>) -> io::Result<Db> {
         let applied = applied_in(&self.db.begin_read().map_err(engine)?)?;
         if applied.log_id != last {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot does not end where it says"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the snapshot does not end where it says",
+            ));
         }
         Ok(self.db)
     }

@@ -3,18 +3,18 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use conure_wal::Wal;
 use futures::{Stream, stream};
-use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::store::FloorOf;
+use super::store::{FloorOf, last_holder};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::failure::Failure;
 
@@ -26,7 +26,8 @@ const APPLY_BYTES: usize = 4 << 20;
 /// The log, shared by everyone who appends and reads.
 #[derive(Debug, Clone)]
 pub(crate) struct LogStore {
-    wal: Arc<Wal>,
+    /// Empty once it was closed: Raft's tasks may outlive it a little, the files' lock must not.
+    wal: Arc<RwLock<Option<Arc<Wal>>>>,
     failure: Failure,
 }
 
@@ -45,22 +46,31 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
 
 impl LogStore {
     pub(crate) fn new(wal: Arc<Wal>, failure: Failure) -> Self {
-        Self { wal, failure }
+        Self { wal: Arc::new(RwLock::new(Some(wal))), failure }
     }
 
-    /// The log underneath, for its figures.
-    pub(crate) fn wal(&self) -> &Wal {
-        &self.wal
+    /// The log underneath.
+    pub(crate) fn wal(&self) -> io::Result<Arc<Wal>> {
+        let wal = self.wal.read().unwrap_or_else(PoisonError::into_inner).clone();
+        wal.ok_or_else(|| io::Error::other("the log is closed"))
     }
 
     /// What a checkpoint records of this log.
     pub(crate) fn floor(&self) -> FloorOf {
-        let wal = Arc::clone(&self.wal);
-        Arc::new(move |applied| wal.floor(applied.map(|log_id| log_id.index())).encode())
+        let log = self.clone();
+        Arc::new(move |applied| Ok(log.wal()?.floor(applied.map(|log_id| log_id.index())).encode()))
+    }
+
+    /// Writes and syncs what waits and lets go of the files. Blocks.
+    pub(crate) fn close(&self) {
+        let wal = self.wal.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(wal) = wal {
+            last_holder(wal);
+        }
     }
 
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let entries = self.wal.read(range, bytes_max).map_err(wal_error)?;
+        let entries = self.wal()?.read(range, bytes_max).map_err(wal_error)?;
         entries.iter().map(|entry| decode(&entry.payload)).collect()
     }
 
@@ -80,14 +90,14 @@ impl LogStore {
     }
 
     fn last(&self) -> io::Result<Option<LogId>> {
-        match self.wal.last_index() {
+        match self.wal()?.last_index() {
             Some(last) => Ok(self.read(last..last + 1, 1)?.pop().map(|entry| entry.log_id)),
             None => self.purged(),
         }
     }
 
     fn purged(&self) -> io::Result<Option<LogId>> {
-        self.wal.purged().map(|purged| decode(&purged.marker)).transpose()
+        self.wal()?.purged().map(|purged| decode(&purged.marker)).transpose()
     }
 }
 
@@ -130,7 +140,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        self.wal.vote().map(|vote| decode(&vote)).transpose()
+        self.wal()?.vote().map(|vote| decode(&vote)).transpose()
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
@@ -179,7 +189,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let (done, ticket) = self.ticket();
-        self.wal.save_vote(encode(vote)?, done);
+        self.wal()?.save_vote(encode(vote)?, done);
         ticket.wait().await
     }
 
@@ -192,9 +202,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             .into_iter()
             .map(|entry| Ok(conure_wal::Entry { index: entry.log_id.index(), payload: encode(&entry)? }))
             .collect::<io::Result<_>>()?;
-        self.wal.room().await;
+        let wal = self.wal()?;
+        wal.room().await;
         let failure = self.failure.clone();
-        self.wal.append(entries, move |result| {
+        wal.append(entries, move |result| {
             callback.io_completed(result.map_err(|e| {
                 failure.set(&e.to_string());
                 wal_error(e)
@@ -205,13 +216,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let (done, ticket) = self.ticket();
-        self.wal.truncate(last_log_id.map_or(0, |log_id| log_id.index() + 1), done);
+        self.wal()?.truncate(last_log_id.map_or(0, |log_id| log_id.index() + 1), done);
         ticket.wait().await
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         let (done, ticket) = self.ticket();
-        self.wal.purge(log_id.index(), encode(&log_id)?, done);
+        self.wal()?.purge(log_id.index(), encode(&log_id)?, done);
         ticket.wait().await
     }
 }

@@ -8,4 +8,6 @@ pub(crate) mod records;
 pub(crate) mod state;
 pub(crate) mod state_machine;
 pub(crate) mod store;
+#[cfg(test)]
+mod suite;
 pub(crate) mod types;

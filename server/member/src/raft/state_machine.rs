@@ -48,7 +48,9 @@ impl StateMachine {
         if store.role() == Role::Arbiter {
             let applied = Applied::clone(&store.applied());
             let meta = applied.snapshot_meta();
-            return Ok(applied.log_id.map(|_| Snapshot { meta, snapshot: SnapshotData::Bare(Box::new(applied)) }));
+            return Ok(applied
+                .log_id
+                .map(|_| Snapshot { meta, snapshot: SnapshotData::Bare(Box::new(applied)) }));
         }
         let view = store.view()?;
         let meta = view.applied.snapshot_meta();
@@ -106,7 +108,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
         let (store, floor, last) = (Arc::clone(&self.store), Arc::clone(&self.floor), meta.last_log_id);
         blocking(move || match snapshot {
             SnapshotData::Received(received) => store.install(received.into_db(last)?, &floor),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use conure_btree::{Db, Durability, ReadTxn, WriteTxn};
@@ -21,13 +22,14 @@ pub(crate) const TREE_FILE: &str = "tree.db";
 pub(crate) const INCOMING_FILE: &str = "incoming.db";
 
 /// Gives the log's floor for a checkpoint that has applied up to this entry.
-pub(crate) type FloorOf = Arc<dyn Fn(Option<LogId>) -> Vec<u8> + Send + Sync>;
+pub(crate) type FloorOf = Arc<dyn Fn(Option<LogId>) -> io::Result<Vec<u8>> + Send + Sync>;
 
 /// One member's state machine.
 pub(crate) struct Store {
     disk: Arc<RealDisk>,
-    /// Replaced as a whole when a snapshot is installed; readers keep the one that they began with.
-    db: RwLock<Arc<Db>>,
+    /// Replaced as a whole when a snapshot is installed; readers keep the one that they began with. Empty once it
+    /// was closed.
+    db: RwLock<Option<Arc<Db>>>,
     /// Whoever changes the tree holds this, and with it what was applied last.
     writer: Mutex<Applied>,
     /// The same for everyone else, sent once the change can be read.
@@ -49,10 +51,23 @@ pub(crate) struct View {
     pub(crate) applied: Applied,
 }
 
+/// Waits until nobody else holds it, within reason, and drops it.
+pub(crate) fn last_holder<T>(mut shared: Arc<T>) {
+    for _ in 0..2_000 {
+        match Arc::try_unwrap(shared) {
+            Ok(alone) => return drop(alone),
+            Err(held) => shared = held,
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// An engine error for those who know only the standard one.
 pub(crate) fn engine(error: conure_btree::Error) -> io::Error {
     match error {
-        conure_btree::Error::Io { source, what } => io::Error::new(source.kind(), format!("cannot {what}: {source}")),
+        conure_btree::Error::Io { source, what } => {
+            io::Error::new(source.kind(), format!("cannot {what}: {source}"))
+        }
         other => io::Error::other(other),
     }
 }
@@ -74,7 +89,14 @@ impl Store {
     pub(crate) fn new(disk: Arc<RealDisk>, db: Arc<Db>, role: Role, failure: Failure) -> io::Result<Self> {
         let applied = applied_in(&db.begin_read().map_err(engine)?)?;
         let (sender, _) = watch::channel(Arc::new(applied.clone()));
-        Ok(Self { disk, db: RwLock::new(db), writer: Mutex::new(applied), applied: sender, role, failure })
+        Ok(Self {
+            disk,
+            db: RwLock::new(Some(db)),
+            writer: Mutex::new(applied),
+            applied: sender,
+            role,
+            failure,
+        })
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -92,8 +114,17 @@ impl Store {
     }
 
     /// The tree as it is now.
-    pub(crate) fn db(&self) -> Arc<Db> {
-        Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn db(&self) -> io::Result<Arc<Db>> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner).clone();
+        db.ok_or_else(|| io::Error::other("the database is closed"))
+    }
+
+    /// Lets go of the tree's file once nobody uses it. Blocks.
+    pub(crate) fn close(&self) {
+        let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(db) = db {
+            last_holder(db);
+        }
     }
 
     /// Its directory as a disk.
@@ -105,7 +136,7 @@ impl Store {
     pub(crate) fn get(&self, key: &[u8]) -> io::Result<ReadAnswer> {
         // The revision is taken first: an answer may be newer than it says, never older.
         let revision = self.applied.borrow().revision;
-        let read = self.db().begin_read().map_err(engine)?;
+        let read = self.db()?.begin_read().map_err(engine)?;
         let found = match read.tree(KV_TREE).map_err(engine)? {
             Some(kv) => kv.get(key).map_err(engine)?.map(found_in).transpose()?,
             None => None,
@@ -116,7 +147,7 @@ impl Store {
 
     /// A snapshot of everything.
     pub(crate) fn view(&self) -> io::Result<View> {
-        let read = self.db().begin_read().map_err(engine)?;
+        let read = self.db()?.begin_read().map_err(engine)?;
         let applied = applied_in(&read)?;
         Ok(View { read, applied })
     }
@@ -150,7 +181,12 @@ impl Store {
         }
     }
 
-    fn apply_command(&self, applied: &mut Applied, txn: &mut WriteTxn, command: Command) -> io::Result<Outcome> {
+    fn apply_command(
+        &self,
+        applied: &mut Applied,
+        txn: &mut WriteTxn,
+        command: Command,
+    ) -> io::Result<Outcome> {
         if applied.released_for.is_some() {
             return Ok(Outcome::Gone);
         }
@@ -165,7 +201,9 @@ impl Store {
                 Ok(Outcome::Released(free))
             }
             // An arbiter holds no data, so it cannot know which deletes counted, and counts nothing.
-            Command::Put { .. } | Command::Delete { .. } if self.role == Role::Arbiter => Ok(Outcome::Nothing),
+            Command::Put { .. } | Command::Delete { .. } if self.role == Role::Arbiter => {
+                Ok(Outcome::Nothing)
+            }
             Command::Put { key, value } => {
                 applied.revision += 1;
                 let revision = applied.revision;
@@ -185,16 +223,18 @@ impl Store {
     pub(crate) fn checkpoint(&self, floor: &FloorOf) -> io::Result<Applied> {
         self.change(Durability::Durable, |applied, txn| {
             let mut meta = txn.tree(META_TREE).map_err(engine)?;
-            meta.put(FLOOR_KEY, &floor(applied.log_id)).map_err(engine)?;
+            meta.put(FLOOR_KEY, &floor(applied.log_id)?).map_err(engine)?;
             Ok(applied.clone())
         })
     }
 
     /// Takes over the state of a snapshot without data.
-    pub(crate) fn install_bare(&self, state: Applied, floor: &FloorOf) -> io::Result<()> {
+    pub(crate) fn install_bare(&self, mut state: Applied, floor: &FloorOf) -> io::Result<()> {
+        // An arbiter counts no revisions: it cannot know which deletes counted.
+        state.revision = 0;
         self.change(Durability::Durable, |applied, txn| {
             let mut meta = txn.tree(META_TREE).map_err(engine)?;
-            meta.put(FLOOR_KEY, &floor(applied.log_id)).map_err(engine)?;
+            meta.put(FLOOR_KEY, &floor(applied.log_id)?).map_err(engine)?;
             *applied = state;
             Ok(())
         })
@@ -209,14 +249,15 @@ impl Store {
             let mut txn = incoming.begin_write().map_err(engine)?;
             let mut meta = txn.tree(META_TREE).map_err(engine)?;
             // The log does not reach the snapshot yet: the floor is what the log holds now.
-            meta.put(FLOOR_KEY, &floor(writer.log_id)).map_err(engine)?;
+            meta.put(FLOOR_KEY, &floor(writer.log_id)?).map_err(engine)?;
             txn.commit(Durability::Durable).map_err(engine)?;
             self.disk.rename(INCOMING_FILE, TREE_FILE)?;
             self.disk.sync_dir()?;
             Ok((incoming, applied))
         };
-        let (db, applied) = work().inspect_err(|e| self.failure.set(&format!("installing a snapshot: {e}")))?;
-        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(db);
+        let (db, applied) =
+            work().inspect_err(|e| self.failure.set(&format!("installing a snapshot: {e}")))?;
+        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(db));
         *writer = applied.clone();
         self.applied.send_replace(Arc::new(applied));
         Ok(())
@@ -229,7 +270,7 @@ impl Store {
     ) -> io::Result<T> {
         let mut writer = self.writer();
         let mut applied = writer.clone();
-        let db = self.db();
+        let db = self.db()?;
         let run = || -> io::Result<T> {
             let mut txn = db.begin_write().map_err(engine)?;
             let done = work(&mut applied, &mut txn)?;

@@ -106,3 +106,10 @@ pub(crate) enum Outcome {
     /// The cluster was let go of before: no change is made any more.
     Gone,
 }
+
+#[cfg(test)]
+impl Default for Peer {
+    fn default() -> Self {
+        Self { name: String::new(), raft_addr: String::new(), http_addr: String::new(), role: Role::Data }
+    }
+}

@@ -62,7 +62,11 @@ impl Connection {
     }
 
     /// Asks and waits for the answer. After an error the connection must not be used again.
-    pub(crate) async fn call(&mut self, request: &Request, patience: Duration) -> Result<Response, CallError> {
+    pub(crate) async fn call(
+        &mut self,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Response, CallError> {
         timeout(patience, async {
             frame::send(&mut self.stream, request, FRAME_MAX).await?;
             Ok(frame::receive(&mut self.stream, FRAME_MAX).await?)

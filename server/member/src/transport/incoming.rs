@@ -72,10 +72,17 @@ impl Incoming {
     }
 
     /// All chunks came: the whole, if it is what was sent.
-    pub(crate) async fn finish(mut self, len: u64, crc: u32) -> io::Result<(Vote, SnapshotMeta, SnapshotData)> {
+    pub(crate) async fn finish(
+        mut self,
+        len: u64,
+        crc: u32,
+    ) -> io::Result<(Vote, SnapshotMeta, SnapshotData)> {
         let intact = self.len == len && self.crc == crc;
         if !intact {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot did not arrive as it was sent"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the snapshot did not arrive as it was sent",
+            ));
         }
         if let Some(chunks) = self.chunks.take() {
             // Where the writer is gone already, its error is the answer.

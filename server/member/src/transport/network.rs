@@ -1,14 +1,16 @@
 //! What openraft needs of the network: links to the other members.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use conure_client::api::Role;
 use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RPCTypes};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,24 @@ pub(crate) struct Dialer {
     pub(crate) node_id: u64,
     /// Cancelled when another member says that this one was removed.
     pub(crate) removed: CancellationToken,
+    /// Where the members are now: a link outlives a change of its target's address.
+    pub(crate) addresses: Addresses,
+}
+
+/// The Raft addresses of the members by node id.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Addresses(Arc<RwLock<BTreeMap<u64, String>>>);
+
+impl Addresses {
+    /// Takes over what the membership says.
+    pub(crate) fn set(&self, peers: BTreeMap<u64, Peer>) {
+        let known = peers.into_iter().map(|(id, peer)| (id, peer.raft_addr)).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    fn get(&self, id: u64) -> Option<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
 }
 
 impl Dialer {
@@ -47,13 +67,7 @@ impl Dialer {
     }
 
     fn link(&self, target: u64, node: &Peer) -> Link {
-        Link {
-            dialer: self.clone(),
-            target,
-            addr: node.raft_addr.clone(),
-            role: node.role,
-            connection: None,
-        }
+        Link { dialer: self.clone(), target, addr: node.raft_addr.clone(), role: node.role, connection: None }
     }
 
     /// Asks one question of a member of the cluster.
@@ -90,12 +104,17 @@ impl RaftNetworkFactory<TypeConfig> for Dialer {
 pub(crate) struct Link {
     dialer: Dialer,
     target: u64,
+    /// Where it was when the link was made.
     addr: String,
     role: Role,
     connection: Option<Connection>,
 }
 
 impl Link {
+    fn addr(&self) -> String {
+        self.dialer.addresses.get(self.target).unwrap_or_else(|| self.addr.clone())
+    }
+
     async fn call(&mut self, request: &Request, patience: Duration) -> Result<Response, CallError> {
         // Taken out while in use: a call that is dropped halfway leaves no half-used connection behind.
         if let Some(mut used) = self.connection.take() {
@@ -110,7 +129,7 @@ impl Link {
             }
         }
         let hello = self.dialer.hello(Purpose::Cluster, self.target);
-        let opened = Connection::open(&self.addr, &hello, patience).await;
+        let opened = Connection::open(&self.addr(), &hello, patience).await;
         self.dialer.heed(&opened);
         let mut fresh = opened?;
         let answer = fresh.call(request, patience).await?;
@@ -207,11 +226,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
             return Err(StreamingError::Unreachable(Unreachable::new(&CallError::NothingToSend)));
         };
         let with_data = self.role == Role::Data;
-        tracing::info!(to = %self.addr, last = ?snapshot.meta.last_log_id, with_data, "sending a snapshot");
-        let sending = outgoing::send(&self.addr, &hello, vote, snapshot.meta, *view, with_data);
+        let addr = self.addr();
+        tracing::info!(to = %addr, last = ?snapshot.meta.last_log_id, with_data, "sending a snapshot");
+        let sending = outgoing::send(&addr, &hello, vote, snapshot.meta, *view, with_data);
         tokio::select! {
             sent = sending => sent.map_err(|e| {
-                tracing::warn!(to = %self.addr, error = %e, "a snapshot did not arrive");
+                tracing::warn!(to = %addr, error = %e, "a snapshot did not arrive");
                 match self.error(RPCTypes::InstallSnapshot, &e) {
                     RPCError::Timeout(e) => StreamingError::Timeout(e),
                     RPCError::Unreachable(e) => StreamingError::Unreachable(e),

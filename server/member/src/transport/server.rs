@@ -44,7 +44,7 @@ pub(crate) trait Host: Send + Sync + 'static {
         vote: Vote,
         meta: SnapshotMeta,
         with_data: bool,
-    ) -> Result<Incoming, Response>;
+    ) -> Result<Incoming, Box<Response>>;
     /// Installs a snapshot that came in whole.
     fn finish_snapshot(
         &self,
@@ -153,7 +153,7 @@ async fn answer_all<H: Host>(
         let answer = match request {
             Request::Snapshot { vote, meta, with_data } => {
                 match host.begin_snapshot(session, vote, meta, with_data) {
-                    Err(answer) => answer,
+                    Err(answer) => *answer,
                     Ok(incoming) => receive_snapshot(stream, host, session, incoming, counters).await?,
                 }
             }

@@ -75,7 +75,11 @@ impl Place {
     pub(crate) fn wipe(&self) {
         for entry in std::fs::read_dir(self.dir.path()).unwrap() {
             let path: PathBuf = entry.unwrap().path();
-            if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap()
+            } else {
+                std::fs::remove_file(path).unwrap()
+            }
         }
     }
 
@@ -166,5 +170,26 @@ pub(crate) async fn three() -> (Vec<Place>, Vec<Member>) {
 pub(crate) async fn stop_all(members: Vec<Member>) {
     for member in members {
         member.shutdown().await;
+    }
+}
+
+/// All bytes of a backup.
+pub(crate) async fn dump(member: &Member) -> Vec<u8> {
+    let backup = member.backup().await.unwrap();
+    let read =
+        move || backup.map(|piece| piece.unwrap()).fold(Vec::new(), |all, piece| [&all[..], &piece].concat());
+    tokio::task::spawn_blocking(read).await.unwrap()
+}
+
+/// Every member comes to hold the same, byte for byte.
+pub(crate) async fn same_state(members: &[Member]) {
+    let applied = |member: &Member| member.status().applied_index;
+    eventually("all have applied the same", async || {
+        members.iter().all(|member| applied(member) == applied(&members[0]))
+    })
+    .await;
+    let first = dump(&members[0]).await;
+    for member in &members[1..] {
+        assert!(dump(member).await == first, "{} holds something else", member.status().node_id);
     }
 }

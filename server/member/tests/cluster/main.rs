@@ -1,4 +1,11 @@
 //! Members in one process, on real sockets and real directories.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+mod arbiter;
+mod data_dir;
 mod harness;
+mod membership;
+mod port;
 mod replication;
+mod snapshots;

@@ -1,5 +1,10 @@
 //! Writes, reads, failover, restarts.
 
+use std::sync::Arc;
+
+use conure_client::api::Role;
+use conure_member::{Consistency, Refusal};
+
 use crate::harness::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -8,11 +13,157 @@ async fn three_members_replicate() {
     for i in 0..20 {
         put(&[&members[0]], &format!("key{i}"), &format!("value{i}")).await;
     }
+    assert_eq!(members[0].delete(bytes("key3")).await.unwrap().revision, 21);
+    let again = members[0].delete(bytes("key3")).await.unwrap();
+    assert_eq!((again.deleted, again.revision), (false, 21));
     for member in &members {
-        for i in 0..20 {
+        for i in (0..20).filter(|i| *i != 3) {
             assert_eq!(get(member, &format!("key{i}")).await, Some(format!("value{i}")));
         }
+        assert_eq!(get(member, "key3").await, None);
     }
     assert_eq!(members[1].raft_config().members.len(), 3);
+    assert!(matches!(
+        members[1].put(bytes("a"), bytes("b")).await,
+        Err(Refusal::NotLeader(leader)) if leader.id == "node1" && leader.http_addr == "node1:8081"
+    ));
+    same_state(&members).await;
     stop_all(members).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_reads_what_was_just_acknowledged() {
+    let (_places, members) = three().await;
+    for i in 0..50 {
+        let value = i.to_string();
+        let revision = put(&[&members[0]], "key", &value).await;
+        for follower in &members[1..] {
+            let answer = follower.get(b"key", Consistency::Linearizable).await.unwrap();
+            let found = answer.found.unwrap();
+            assert_eq!((found.value, found.revision), (bytes(value.clone()), revision));
+            assert!(answer.revision >= revision);
+        }
+    }
+    assert_eq!(members[1].stats()["clients"]["reads_linearizable"], 50);
+    assert_eq!(members[0].stats()["clients"]["reads_linearizable"], 0);
+    stop_all(members).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_leads_when_the_leader_dies_and_nothing_is_lost() {
+    let (places, mut members) = three().await;
+    for i in 0..50 {
+        put(&[&members[0]], &format!("before{i}"), "v").await;
+    }
+    members.remove(0).halt().await;
+    let left: Vec<_> = members.iter().collect();
+    put(&left, "after", "v").await;
+    assert!(leader(&left).await.status().term > 1);
+    let back = places[0].start().await;
+    eventually("the dead one is back", async || back.ready().is_ok()).await;
+    assert_eq!(get(&back, "after").await.as_deref(), Some("v"));
+    members.push(back);
+    for member in &members {
+        for i in 0..50 {
+            assert!(get(member, &format!("before{i}")).await.is_some(), "before{i}");
+        }
+    }
+    same_state(&members).await;
+    stop_all(members).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_all_keeps_all() {
+    let (places, members) = three().await;
+    put(&[&members[0]], "kept", "1").await;
+    stop_all(members).await;
+    for crash in [false, true] {
+        let mut members = Vec::new();
+        for place in &places {
+            members.push(place.start().await);
+        }
+        let all: Vec<_> = members.iter().collect();
+        put(&all, "more", &crash.to_string()).await;
+        for member in &members {
+            assert_eq!(get(member, "kept").await.as_deref(), Some("1"));
+            assert_eq!(get(member, "more").await, Some(crash.to_string()));
+        }
+        for member in members {
+            if crash { member.halt().await } else { member.shutdown().await }
+        }
+    }
+    let member = places[0].start().await;
+    let stale = member.get(b"kept", Consistency::Stale).await.unwrap();
+    assert_eq!(stale.found.unwrap().value, bytes("1"));
+    let alone = member.get(b"kept", Consistency::Linearizable).await;
+    assert!(matches!(alone, Err(Refusal::NoLeader | Refusal::BarrierTimeout(_))), "{alone:?}");
+    member.halt().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writes_share_a_sync() {
+    let place = Place::new("node1").bootstrap();
+    let member = Arc::new(place.start().await);
+    leads(&member).await;
+    let syncs = |member: &conure_member::Member| member.stats()["log"]["syncs"].as_u64().unwrap();
+    let before = syncs(&member);
+    let writes = (0..64).map(|i| {
+        let member = Arc::clone(&member);
+        tokio::spawn(async move { member.put(bytes(format!("key{i}")), bytes("v")).await.unwrap() })
+    });
+    let mut revisions: Vec<u64> = Vec::new();
+    for write in writes.collect::<Vec<_>>() {
+        revisions.push(write.await.unwrap().revision);
+    }
+    let took = syncs(&member) - before;
+    assert!(took < 64, "64 concurrent writes took {took} syncs");
+    revisions.sort_unstable();
+    assert_eq!(revisions, (1..=64).collect::<Vec<u64>>());
+    member.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopping_leader_hands_over_first() {
+    let (_places, members) = three().await;
+    put(&[&members[0]], "a", "1").await;
+    members[0].shutdown().await;
+    let left: Vec<_> = members[1..].iter().collect();
+    // Nobody had to notice a silence: a successor led before the old leader was gone.
+    assert!(left.iter().any(|member| member.status().is_leader));
+    put(&left, "b", "2").await;
+    assert!(matches!(members[0].put(bytes("c"), bytes("3")).await, Err(Refusal::Stopping)));
+    assert_eq!(members[1].status().role, Role::Data);
+    members[1].halt().await;
+    members[2].halt().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_goes_where_it_is_sent() {
+    let (_places, members) = three().await;
+    members[0].transfer_leadership("node3").await.unwrap();
+    leads(&members[2]).await;
+    assert!(matches!(members[2].transfer_leadership("node9").await, Err(Refusal::UnknownMember(_))));
+    stop_all(members).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_its_quorum_acknowledges_nothing() {
+    let mut places = vec![Place::new("node1").bootstrap(), Place::new("node2"), Place::new("node3")];
+    for place in &mut places {
+        place.config.tuning.write_timeout = std::time::Duration::from_millis(500);
+        place.config.barrier_timeout = std::time::Duration::from_millis(500);
+    }
+    let leader = places[0].start().await;
+    let others = [places[1].start().await, places[2].start().await];
+    leads(&leader).await;
+    join(&leader, &places[1]).await;
+    join(&leader, &places[2]).await;
+    for other in &others {
+        other.halt().await;
+    }
+    let write = leader.put(bytes("a"), bytes("b")).await;
+    assert!(matches!(write, Err(Refusal::UnknownOutcome(_) | Refusal::NoLeader)), "{write:?}");
+    let read = leader.get(b"a", Consistency::Linearizable).await;
+    assert!(matches!(read, Err(Refusal::BarrierTimeout(_) | Refusal::NoLeader)), "{read:?}");
+    leader.halt().await;
 }

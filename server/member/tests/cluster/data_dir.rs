@@ -1,0 +1,94 @@
+//! What a data directory must be.
+
+use std::fs;
+
+use conure_member::{Member, StartError};
+
+use crate::harness::*;
+
+async fn refusal(place: &Place) -> String {
+    match Member::start(place.config.clone()).await {
+        Err(StartError::DataDir(text)) => {
+            assert!(!text.contains('\n') && text.contains("data_dir"), "{text:?}");
+            text
+        }
+        other => panic!("it was not refused: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_on_a_directory_is_refused() {
+    let place = Place::new("node1").bootstrap();
+    let member = place.start().await;
+    let mut second = Place::new("node1");
+    second.config.data_dir = place.config.data_dir.clone();
+    assert!(refusal(&second).await.contains("in use by another process"));
+    member.shutdown().await;
+    let again = place.start().await;
+    leads(&again).await;
+    again.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anothers_directory_is_refused() {
+    let mut place = Place::new("node1").bootstrap();
+    fs::create_dir(place.dir.path().join("lost+found")).unwrap();
+    let member = place.start().await;
+    let cluster_id = member.status().cluster_id;
+    member.shutdown().await;
+    place.config.node_id = "node2".into();
+    let text = refusal(&place).await;
+    assert!(text.contains("node1") && text.contains("node2"), "{text}");
+    place.config.node_id = "node1".into();
+    place.config.cluster_id = Some("another".into());
+    let text = refusal(&place).await;
+    assert!(text.contains(&cluster_id) && text.contains("another"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_directory_is_refused() {
+    let place = Place::new("node1").bootstrap();
+    let member = place.start().await;
+    leads(&member).await;
+    for i in 0..10 {
+        put(&[&member], &format!("key{i}"), "v").await;
+    }
+    member.shutdown().await;
+    let path = place.dir.path();
+    let identity = fs::read(path.join("identity")).unwrap();
+
+    fs::remove_file(path.join("identity")).unwrap();
+    assert!(refusal(&place).await.contains("no identity file"));
+    fs::write(path.join("identity"), b"rubbish").unwrap();
+    assert!(refusal(&place).await.contains("identity"));
+    fs::write(path.join("identity"), identity).unwrap();
+
+    // The log is gone, and the checkpoint knows that there was one.
+    fs::rename(path.join("log"), path.join("moved")).unwrap();
+    refusal(&place).await;
+    fs::remove_dir_all(path.join("log")).unwrap();
+    fs::rename(path.join("moved"), path.join("log")).unwrap();
+
+    let tree = fs::read(path.join("tree.db")).unwrap();
+    fs::write(path.join("tree.db"), vec![7; tree.len()]).unwrap();
+    refusal(&place).await;
+    fs::write(path.join("tree.db"), tree).unwrap();
+    let member = place.start().await;
+    leads(&member).await;
+    assert!(get(&member, "key9").await.is_some());
+    member.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_and_an_address_that_is_taken_are_refused() {
+    let mut place = Place::new("node1");
+    let file = place.dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    place.config.data_dir = file;
+    refusal(&place).await;
+    let mut place = Place::new("node1");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    place.config.raft_addr = taken.local_addr().unwrap().to_string();
+    let refused = Member::start(place.config.clone()).await;
+    assert!(matches!(refused, Err(StartError::Bind { addr, .. }) if addr == place.config.raft_addr));
+}

@@ -1,0 +1,72 @@
+//! What strangers may do to the Raft port: nothing.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::*;
+
+/// Sends bytes and reads until the other side closes.
+async fn send(addr: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    // It may close before it has read all.
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.shutdown().await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it hangs up");
+    answer
+}
+
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_le_bytes();
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&len), payload);
+    [&len[..], &crc.to_le_bytes(), payload].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_are_refused_and_counted() {
+    let place = Place::new("node1").bootstrap();
+    let member = place.start().await;
+    leads(&member).await;
+    let addr = place.config.raft_addr.clone();
+    let malformed = |member: &conure_member::Member| member.stats()["port"]["malformed"].as_u64().unwrap();
+
+    send(&addr, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(malformed(&member), 1, "a length beyond every bound");
+    send(&addr, &[&100_u32.to_le_bytes()[..], &[0; 104]].concat()).await;
+    assert_eq!(malformed(&member), 2, "a wrong checksum");
+    send(&addr, &frame(b"no hello")).await;
+    assert_eq!(malformed(&member), 3, "a frame that holds no hello");
+    send(&addr, b"").await;
+    send(&addr, b"abc").await;
+
+    // A hello of the right shape with a wrong magic: refused, not malformed.
+    let hello = [&b"XXXX"[..], &[1, 2], &[1, b'c'], &[1, 1, 1]].concat();
+    assert!(!send(&addr, &frame(&hello)).await.is_empty());
+    assert_eq!(member.stats()["port"]["refused"], 1);
+    assert_eq!(malformed(&member), 3);
+    put(&[&member], "still", "serves").await;
+    member.shutdown().await;
+}
+
+/// Every byte string of a simple generator, as a whole connection: nothing hangs, nothing falls over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn noise_does_no_harm() {
+    let place = Place::new("node1").bootstrap();
+    let member = place.start().await;
+    leads(&member).await;
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    for round in 0..200 {
+        let mut noise = Vec::new();
+        for _ in 0..round % 64 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            noise.push(seed.to_le_bytes()[0]);
+        }
+        let sent = if round % 2 == 0 { noise } else { frame(&noise) };
+        send(&place.config.raft_addr, &sent).await;
+    }
+    put(&[&member], "still", "serves").await;
+    assert_eq!(member.status().health, "ok");
+    member.shutdown().await;
+}

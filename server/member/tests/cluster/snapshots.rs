@@ -1,0 +1,79 @@
+//! Purged logs, snapshots, backups.
+
+use crate::harness::*;
+
+fn small(place: Place) -> Place {
+    place.tuned(|tuning| {
+        tuning.checkpoint_entries = 50;
+        tuning.keep_entries = 10;
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_lags_behind_the_purged_log_gets_a_snapshot() {
+    let places =
+        [small(Place::new("node1").bootstrap()), small(Place::new("node2")), small(Place::new("node3"))];
+    let first = places[0].start().await;
+    leads(&first).await;
+    let big = "x".repeat(100_000);
+    for i in 0..200 {
+        put(&[&first], &format!("key{}", i % 40), &big).await;
+    }
+    put(&[&first], "last", "one").await;
+    eventually("the log is purged", async || first.stats()["raft"]["purged_index"].as_u64() > Some(50)).await;
+    // A new member, and one that was away.
+    let second = places[1].start().await;
+    join(&first, &places[1]).await;
+    eventually("it came by a snapshot", async || second.stats()["port"]["snapshots_received"] == 1).await;
+    assert_eq!(get(&second, "last").await.as_deref(), Some("one"));
+    let third = places[2].start().await;
+    join(&first, &places[2]).await;
+    third.halt().await;
+    for i in 0..200 {
+        put(&[&first], &format!("more{i}"), "v").await;
+    }
+    eventually("the log is purged further", async || {
+        first.stats()["raft"]["purged_index"].as_u64() > Some(300)
+    })
+    .await;
+    let third = places[2].start().await;
+    assert_eq!(get(&third, "more199").await.as_deref(), Some("v"));
+    eventually("it came by a snapshot", async || third.stats()["port"]["snapshots_received"] == 1).await;
+    let members = vec![first, second, third];
+    same_state(&members).await;
+    stop_all(members).await;
+    // What was installed survives a restart.
+    let (first, third) = (places[0].start().await, places[2].start().await);
+    assert_eq!(get(&third, "key7").await.map(|value| value.len()), Some(big.len()));
+    stop_all(vec![first, third]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_whole_and_checksummed() {
+    let place = Place::new("node1").bootstrap();
+    let member = place.start().await;
+    leads(&member).await;
+    let big = "y".repeat(3 << 20);
+    put(&[&member], "big", &big).await;
+    put(&[&member], "small", "1").await;
+    let backup = dump(&member).await;
+    assert_eq!(&backup[..8], b"CONUREBK");
+    let (mut at, mut kinds, mut data) = (10, Vec::new(), Vec::new());
+    while at < backup.len() {
+        let word = |from: usize| u32::from_le_bytes(backup[from..from + 4].try_into().unwrap());
+        let len = word(at + 1) as usize;
+        let payload = &backup[at + 9..at + 9 + len];
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&backup[at..at + 5]), payload);
+        assert_eq!(crc, word(at + 5));
+        kinds.push(backup[at]);
+        if backup[at] == 2 {
+            data.extend_from_slice(payload);
+        }
+        at += 9 + len;
+    }
+    assert_eq!((kinds.first(), kinds.last()), (Some(&1), Some(&3)));
+    let contains = |needle: &[u8]| data.windows(needle.len()).any(|window| window == needle);
+    assert!(contains(b"small") && contains(&big.as_bytes()[..1000]));
+    assert!(data.len() > big.len());
+    member.shutdown().await;
+}
