@@ -13,7 +13,7 @@ pub(super) const AT_ONCE: Duration = Duration::from_millis(50);
 /// While something is on its way.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 /// While all is well, or only a person can change something.
-const IDLE: Duration = Duration::from_secs(15);
+const IDLE: Duration = Duration::from_secs(10);
 
 pub(super) fn refused(refusal: &Refusal) -> Duration {
     match refusal {
