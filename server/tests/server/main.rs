@@ -1,5 +1,7 @@
 //! The real binaries, driven over real sockets and disks.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
+
 mod admin;
 mod api;
 mod cluster;
