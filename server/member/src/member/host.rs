@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use conure_client::api::Role;
-use openraft::raft::SnapshotResponse;
+use openraft::raft::{AppendEntriesResponse, SnapshotResponse};
 use openraft::storage::Snapshot;
 use tokio_util::sync::CancellationToken;
 
@@ -154,9 +154,15 @@ pub(crate) struct HostCore(pub(crate) Arc<Core>);
 impl HostCore {
     async fn answer_member(&self, node: &Arc<Node>, request: Request) -> Response {
         match request {
-            Request::Append(append) => {
-                node.raft.append_entries(append).await.map_or_else(stopped, Response::Append)
-            }
+            Request::Append(append) => match node.raft.append_entries(append).await {
+                Ok(answer) => {
+                    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                        node.hear();
+                    }
+                    Response::Append(answer)
+                }
+                Err(e) => stopped(e),
+            },
             Request::Vote(vote) => node.raft.vote(vote).await.map_or_else(stopped, Response::Vote),
             Request::PreVote(vote) => node.raft.pre_vote(vote).await.map_or_else(stopped, Response::Vote),
             Request::Transfer(transfer) => {

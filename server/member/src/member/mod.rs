@@ -18,6 +18,8 @@ mod remove;
 mod rounds;
 mod start;
 mod status;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use conure_btree::Db;
@@ -11,7 +11,7 @@ use conure_client::api::Role;
 use conure_io::RealDisk;
 use conure_wal::{Floor, Wal};
 use openraft::async_runtime::WatchReceiver as _;
-use openraft::{Config, Raft, RaftMetrics, SnapshotPolicy};
+use openraft::{Config, Instant as _, Raft, RaftMetrics, SnapshotPolicy};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,9 @@ pub(crate) struct Node {
     pub(crate) recovered: AtomicBool,
     pub(crate) stop: CancellationToken,
     pub(crate) tuning: Tuning,
+    born: Instant,
+    /// When a leader was last heard, in milliseconds since `born`.
+    heard_ms: AtomicU64,
 }
 
 /// Opens log and tree in `dir` and starts Raft on them. The text of an error is one line for users.
@@ -106,6 +109,8 @@ pub(crate) async fn start(
         recovered: AtomicBool::new(false),
         stop,
         tuning: tuning.clone(),
+        born: Instant::now(),
+        heard_ms: AtomicU64::new(0),
     })
 }
 
@@ -176,11 +181,30 @@ impl Node {
         self.raft.metrics().borrow_watched().current_leader == Some(self.identity.node_id)
     }
 
-    /// The leader and what the membership says of it.
+    /// A leader was heard.
+    pub(crate) fn hear(&self) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// The leader and what the membership says of it. Raft remembers a leader until there is another: here one
+    /// that was silent, or that heard from no quorum, for longer than an election takes to begin, is none.
     pub(crate) fn leader(&self) -> Option<(u64, Peer)> {
+        let silence_max = self.tuning.election_timeout_max * 2;
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let id = metrics.current_leader?;
+        let silence = if id != self.identity.node_id {
+            let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+            self.born.elapsed().saturating_sub(heard)
+        } else if metrics.membership_config.membership().voter_ids().count() > 1 {
+            metrics.last_quorum_acked.map_or(Duration::MAX, |at| at.elapsed())
+        } else {
+            Duration::ZERO
+        };
+        if silence > silence_max {
+            return None;
+        }
         Some((id, metrics.membership_config.membership().get_node(&id)?.clone()))
     }
 

@@ -27,12 +27,14 @@ impl Core {
         let node = self.any_node();
         let metrics = node.as_ref().map(|node| node.metrics());
         let applied = node.as_ref().map(|node| node.store.applied());
-        let leader = node.as_ref().and_then(|node| node.leader()).map(|(_, peer)| peer);
+        let leader = node.as_ref().and_then(|node| node.leader());
+        let is_leader = leader.as_ref().is_some_and(|(id, _)| *id == identity.node_id);
+        let leader = leader.map(|(_, peer)| peer);
         let (leader, leader_raft_addr, leader_http_addr) =
             leader.map(|peer| (peer.name, peer.raft_addr, peer.http_addr)).unwrap_or_default();
         let serving = node.is_some() || !identity.cluster_id.is_empty();
         api::Status {
-            is_leader: node.as_ref().is_some_and(|node| node.leads_now()),
+            is_leader,
             leader,
             leader_raft_addr,
             leader_http_addr,

@@ -139,6 +139,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     async fn build_snapshot(&mut self) -> Result<BuiltSnapshot, io::Error> {
         let (store, floor) = (Arc::clone(&self.store), Arc::clone(&self.floor));
         blocking(move || {
+            store.flush_ahead()?;
             let applied = store.checkpoint(&floor)?;
             // What was built is named by the checkpoint: the log is purged behind that, not behind what was
             // applied since.

@@ -219,6 +219,12 @@ impl Store {
         }
     }
 
+    /// Writes most of what a checkpoint will have to write, while changes go on.
+    pub(crate) fn flush_ahead(&self) -> io::Result<()> {
+        let flush = || std::fs::File::open(self.disk.path().join(TREE_FILE))?.sync_data();
+        flush().inspect_err(|e| self.failure.set(&format!("the database: {e}")))
+    }
+
     /// Makes everything applied so far durable, together with what the log held then.
     pub(crate) fn checkpoint(&self, floor: &FloorOf) -> io::Result<Applied> {
         self.change(Durability::Durable, |applied, txn| {

@@ -65,3 +65,36 @@ async fn an_arbiter_that_must_lead_loses_nothing_and_hands_over() {
     assert_eq!(back.leader().unwrap().id, "node2");
     stop_all(vec![back, members[2].clone()]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_arbiter_keeps_its_log_until_every_data_voter_holds_it() {
+    let small = |place: Place| {
+        place.tuned(|tuning| {
+            tuning.checkpoint_entries = 50;
+            tuning.keep_entries = 10;
+        })
+    };
+    let places = [
+        small(Place::new("node1").bootstrap()),
+        small(Place::new("node2")),
+        small(Place::new("judge").arbiter()),
+    ];
+    let mut members = vec![places[0].start().await, places[1].start().await, places[2].start().await];
+    leads(&members[0]).await;
+    join(&members[0], &places[1]).await;
+    join(&members[0], &places[2]).await;
+    let raft = |member: &Member, figure: &str| member.stats()["raft"][figure].as_u64().unwrap_or(0);
+    members[1].halt().await;
+    let held = members[0].stats()["raft"]["matched"]["node2"].as_u64().unwrap();
+    for i in 0..200 {
+        put(&[&members[0]], &format!("key{i}"), "v").await;
+    }
+    eventually("the arbiter made a checkpoint", async || raft(&members[2], "checkpoint_index") > held + 100)
+        .await;
+    eventually("the data member let go of its log", async || raft(&members[0], "purged_index") > held + 50)
+        .await;
+    assert!(raft(&members[2], "purged_index") <= held, "a data voter may still need it");
+    members[1] = places[1].start().await;
+    eventually("the arbiter lets go as well", async || raft(&members[2], "purged_index") > held + 50).await;
+    stop_all(members).await;
+}

@@ -165,5 +165,37 @@ async fn a_leader_without_its_quorum_acknowledges_nothing() {
     assert!(matches!(write, Err(Refusal::UnknownOutcome(_) | Refusal::NoLeader)), "{write:?}");
     let read = leader.get(b"a", Consistency::Linearizable).await;
     assert!(matches!(read, Err(Refusal::BarrierTimeout(_) | Refusal::NoLeader)), "{read:?}");
+    eventually("it says that it does not lead", async || {
+        !leader.status().is_leader && leader.leader().is_none() && leader.ready().is_err()
+    })
+    .await;
     leader.halt().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_without_a_leader_says_so() {
+    let (_places, members) = three().await;
+    eventually("it is ready", async || members[1].ready().is_ok()).await;
+    members[0].halt().await;
+    members[2].halt().await;
+    eventually("it knows no leader", async || members[1].leader().is_none() && members[1].ready().is_err())
+        .await;
+    assert!(matches!(members[1].put(bytes("a"), bytes("b")).await, Err(Refusal::NoLeader)));
+    assert!(members[1].status().leader.is_empty());
+    members[1].halt().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_may_wait_is_refused_at_once() {
+    let place = Place::new("node1").bootstrap().tuned(|tuning| tuning.write_bytes_in_flight_max = 100);
+    let member = place.start().await;
+    leads(&member).await;
+    assert!(matches!(member.put(bytes("key"), bytes("v".repeat(100))).await, Err(Refusal::Busy)));
+    put(&[&member], "key", "v").await;
+    assert_eq!(member.stats()["clients"]["busy"], 1);
+    for (key, len) in [("", 1), ("k", (4 << 20) + 1)] {
+        let refused = member.put(bytes(key), bytes("v".repeat(len))).await;
+        assert!(matches!(refused, Err(Refusal::Invalid(_))), "{refused:?}");
+    }
+    member.shutdown().await;
 }
