@@ -23,7 +23,7 @@ pub const NEEDED: [&str; 9] = [
 ];
 
 /// What base images are made with.
-pub const NEEDED_FOR_IMAGES: [&str; 2] = ["ca-certificates", "mmdebstrap"];
+pub const NEEDED_FOR_IMAGES: [&str; 3] = ["binutils", "ca-certificates", "mmdebstrap"];
 
 const LIMIT: Duration = Duration::from_mins(15);
 

@@ -43,18 +43,22 @@ pub(super) fn check(report: &mut Report, instance: Instance, tools: &Path) {
     report.stage("local Kubernetes removed", || Ok((local.down()?, String::new())));
 }
 
+/// The images that the charts install.
+const SERVER_IMAGE: &str = concat!("conuredb/conuredb:v", env!("CARGO_PKG_VERSION"));
+const OPERATOR_IMAGE: &str = concat!("conuredb/conuredb-operator:v", env!("CARGO_PKG_VERSION"));
+
 /// What `cargo xtask e2e` was told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Test on this Kubernetes; steps that need the nodes' machine are left out. Without it: on a local instance.
-    #[arg(long, value_name = "FILE", requires_all = ["server_image", "operator_image"])]
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The server's image, where that Kubernetes can pull it.
-    #[arg(long, value_name = "REPOSITORY:TAG")]
-    server_image: Option<String>,
-    /// The operator's image, built with its feature `failpoints`.
-    #[arg(long, value_name = "REPOSITORY:TAG")]
-    operator_image: Option<String>,
+    #[arg(long, value_name = "REPOSITORY:TAG", requires = "kubeconfig", default_value = SERVER_IMAGE)]
+    server_image: String,
+    /// The operator's image. Steps that stop the operator at a chosen point need its feature `failpoints`.
+    #[arg(long, value_name = "REPOSITORY:TAG", requires = "kubeconfig", default_value = OPERATOR_IMAGE)]
+    operator_image: String,
     /// The local instance; started if it is not up, and left up.
     #[arg(long, default_value = "dev", conflicts_with = "kubeconfig")]
     instance: Instance,
@@ -65,16 +69,16 @@ pub(crate) struct Options {
 /// `cargo xtask e2e`.
 #[expect(clippy::print_stdout, reason = "the verdict is this program's answer")]
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let tally = match (&options.kubeconfig, &options.server_image, &options.operator_image) {
-        (Some(kubeconfig), Some(server), Some(operator)) => {
+    let tally = match &options.kubeconfig {
+        Some(kubeconfig) => {
             let kubeconfig = kubeconfig.canonicalize().with_context(|| kubeconfig.display().to_string())?;
-            let settings = settings(kubeconfig, server, operator);
+            let settings = settings(kubeconfig, &options.server_image, &options.operator_image);
             let step = Step::begin(NAME);
             let tally = tests(settings, &options.filter, &step)?;
             step.done();
             tally
         }
-        _ => {
+        None => {
             let images = build_images()?;
             let local = cluster::prepare(options.instance)?;
             if !local.answers() {

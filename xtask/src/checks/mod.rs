@@ -33,6 +33,7 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
 
 /// What needs root, and the tools of Kubernetes.
 fn kubernetes(report: &mut Report) {
+    rust::check_as_root(report);
     let Some(tools) = report.stage("packages and tools", || Ok((cluster::tools()?, String::new()))) else {
         return report.not_run(&[
             charts::NAME,

@@ -14,11 +14,13 @@ pub(super) fn check(report: &mut Report) {
     });
     report.check("lints", |step| {
         // The end-to-end tests and the charts' are no part of "all targets": they run on their own.
-        let selections: [&[&str]; 2] =
-            [&["--all-targets"], &["--test", "e2e", "--test", "charts", "--test", "api_server"]];
+        let selections: [&[&str]; 2] = [
+            &["--all-targets"],
+            &["--test", "e2e", "--test", "charts", "--test", "api_server", "--test", "memory"],
+        ];
         for (number, targets) in selections.iter().enumerate() {
             let mut command = cargo("clippy");
-            command.args(*targets).args(["--", "-D", "warnings"]);
+            command.args(*targets).args(["--keep-going", "--", "-D", "warnings"]);
             cargo::run(&mut command, &format!("clippy-{number}"), step)?;
         }
         Ok(String::new())
@@ -33,5 +35,15 @@ pub(super) fn check(report: &mut Report) {
         command.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings");
         cargo::run(&mut command, "doc", step)?;
         Ok(String::new())
+    });
+}
+
+/// Tests that make control groups.
+pub(super) fn check_as_root(report: &mut Report) {
+    report.check("tests as root", |step| {
+        let mut command = cargo("test");
+        let tally = cargo::test(command.args(["--no-fail-fast", "--test", "memory"]), "test-root", step)?;
+        tally.judge()?;
+        Ok(tally.to_string())
     });
 }
