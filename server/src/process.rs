@@ -18,6 +18,8 @@ use crate::wait;
 const UNUSABLE: u8 = 2;
 /// The end that they cannot: the disk failed, the wait timed out.
 const FAILED: u8 = 1;
+/// How long the requests in flight keep the member from handing leadership over.
+const REQUESTS_FIRST: Duration = Duration::from_secs(1);
 /// The member's own bound on stopping is tighter; this one only keeps a stuck disk from holding the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -97,7 +99,7 @@ async fn run_member(config: Config) -> Result<(), Exit> {
     let app = App::new(&config).map_err(Exit::unusable)?;
     let listener = http::bind(&config.http_addr).await.map_err(Exit::unusable)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(listener.serve(app.clone(), async {
+    let mut served = tokio::spawn(listener.serve(app.clone(), async {
         // The other end lives until it is used.
         let _ = stopped.await;
     }));
@@ -130,11 +132,17 @@ async fn run_member(config: Config) -> Result<(), Exit> {
         )));
     }
     let _ = stop.send(());
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the HTTP API broke off");
-    }
+    // Most requests end at once. Leadership does not wait for those that do not, such as a backup.
+    let ended = tokio::time::timeout(REQUESTS_FIRST, &mut served).await;
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, member.shutdown()).await.is_err() {
         return Err(Exit::failed(format!("the member did not stop within {SHUTDOWN_TIMEOUT:?}")));
+    }
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(_) => served.await,
+    };
+    if let Err(error) = ended {
+        tracing::error!(%error, "the HTTP API broke off");
     }
     tracing::info!("stopped");
     Ok(())

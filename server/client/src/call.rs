@@ -1,7 +1,7 @@
 //! One call: which server is asked, what is followed, what is sent again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt};
@@ -12,6 +12,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use crate::api::{Problem, RaftConfig};
+use crate::servers::Servers;
 use crate::{ClientBuilder, ClientError, Server, problem};
 
 /// How many redirects one request follows.
@@ -22,12 +23,8 @@ const ANSWER_MAX: usize = 8 << 20;
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 /// The longest pause, whatever `Retry-After` says.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How old the known list of members may get.
-const DISCOVERY_AGE_MAX: Duration = Duration::from_secs(15);
 /// How long asking for the list of members may take.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(1);
-/// How many servers are remembered.
-const SERVERS_MAX: usize = 32;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -43,14 +40,7 @@ pub(crate) struct Settings {
 pub struct Client {
     http: reqwest::Client,
     settings: Arc<Settings>,
-    known: Arc<Mutex<Known>>,
-}
-
-/// The servers; the first is asked first.
-#[derive(Debug)]
-struct Known {
-    servers: Vec<Server>,
-    discovered: Option<Instant>,
+    servers: Arc<Servers>,
 }
 
 /// A request before it is known who answers it.
@@ -148,13 +138,13 @@ impl Client {
     }
 
     pub(crate) fn from_parts(http: reqwest::Client, servers: Vec<Server>, settings: Arc<Settings>) -> Self {
-        Self { http, settings, known: Arc::new(Mutex::new(Known { servers, discovered: None })) }
+        Self { http, settings, servers: Arc::new(Servers::new(servers)) }
     }
 
     /// The servers known now; the first is asked first.
     #[must_use]
     pub fn servers(&self) -> Vec<Server> {
-        self.known().servers.clone()
+        self.servers.all()
     }
 
     /// Sends a call until it is answered, or may not be sent again.
@@ -163,7 +153,7 @@ impl Client {
         let (mut tries, mut pause) = (0, PAUSE_MIN);
         loop {
             tries += 1;
-            let server = self.first();
+            let server = self.servers.first();
             let (error, retry_after) = match self.request(&server, call).await {
                 Ok(response) => match self.collect(&server, call, response).await {
                     Ok(answer) => return Ok(answer),
@@ -180,7 +170,7 @@ impl Client {
             if tries >= self.settings.attempts {
                 return Err(with_tries(error, tries));
             }
-            let others = self.step_back(&server);
+            let others = self.servers.step_back(&server);
             // A pause only once every server had its turn.
             if (tries as usize).is_multiple_of(others) {
                 tokio::time::sleep(retry_after.unwrap_or(pause).clamp(pause, PAUSE_MAX)).await;
@@ -191,7 +181,7 @@ impl Client {
 
     /// Sends a call once to the first server, whatever it answers.
     pub(crate) async fn call_once(&self, call: &Call) -> Result<Answer, ClientError> {
-        let server = self.first();
+        let server = self.servers.first();
         let result = match self.request(&server, call).await {
             Ok(response) => self.collect(&server, call, response).await,
             Err(failure) => Err(failure),
@@ -207,7 +197,7 @@ impl Client {
         &self,
         call: &Call,
     ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + use<>, ClientError> {
-        let server = self.first();
+        let server = self.servers.first();
         let mut request = self.http.request(call.method.clone(), server.url(&call.path));
         if let Some(token) = self.settings.token.as_deref().filter(|_| call.authorized) {
             request = request.header(AUTHORIZATION, bearer(token)?);
@@ -247,7 +237,7 @@ impl Client {
                 })
             })?;
             if let Ok(leader) = next.origin().ascii_serialization().parse::<Server>() {
-                self.prefer(leader);
+                self.servers.prefer(leader);
             }
             url = next.into();
         }
@@ -316,56 +306,13 @@ impl Client {
     /// Asks for the other members' addresses, if that is wanted and has not happened lately. A failure is no matter:
     /// the call that follows will say more.
     async fn discover_if_due(&self) {
-        let due = {
-            let mut known = self.known();
-            let due =
-                self.settings.discover && known.discovered.is_none_or(|at| at.elapsed() > DISCOVERY_AGE_MAX);
-            if due {
-                known.discovered = Some(Instant::now());
-            }
-            due
-        };
-        if !due {
+        if !self.settings.discover || !self.servers.discovery_is_due() {
             return;
         }
-        let request = self.http.get(self.first().url("/raft/config")).timeout(DISCOVERY_TIMEOUT);
+        let request = self.http.get(self.servers.first().url("/raft/config")).timeout(DISCOVERY_TIMEOUT);
         let Ok(response) = request.send().await else { return };
         let Ok(config) = response.json::<RaftConfig>().await else { return };
-        let mut known = self.known();
-        for member in config.members {
-            let Ok(server) = member.http_addr.parse::<Server>() else { continue };
-            if known.servers.len() < SERVERS_MAX && !known.servers.contains(&server) {
-                known.servers.push(server);
-            }
-        }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing that holds the lock can leave the list half changed.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn first(&self) -> Server {
-        // The list starts with at least one server, and servers only move within it.
-        self.known().servers[0].clone()
-    }
-
-    /// Puts the leader first.
-    fn prefer(&self, leader: Server) {
-        let mut known = self.known();
-        known.servers.retain(|server| *server != leader);
-        known.servers.insert(0, leader);
-        known.servers.truncate(SERVERS_MAX);
-    }
-
-    /// Puts a server that did not serve last, with whoever leads the list, and says how many there are.
-    fn step_back(&self, asked: &Server) -> usize {
-        let mut known = self.known();
-        if let Some(at) = known.servers.iter().position(|server| server == asked) {
-            let server = known.servers.remove(at);
-            known.servers.push(server);
-        }
-        known.servers.len()
+        self.servers.learn(config.members.iter().filter_map(|member| member.http_addr.parse().ok()));
     }
 }
 

@@ -24,6 +24,7 @@ mod encode;
 mod error;
 mod kv;
 pub mod problem;
+mod servers;
 
 pub use address::Server;
 pub use builder::ClientBuilder;

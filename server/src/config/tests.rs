@@ -1,3 +1,5 @@
+//! Layers, defaults, and what is said of bad values.
+
 use std::io::Write as _;
 
 use super::*;

@@ -13,6 +13,7 @@ async fn it_waits_for_a_cluster_with_a_leader() {
 
     let mut waiting =
         server(&["wait", "--data-dir=new", &peers, "--cluster-id=c1", "--timeout=60s"], here.path())
+            .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
     assert!(waiting.try_wait().unwrap().is_none());
