@@ -71,6 +71,7 @@ pub const STEPS: &[Step] = &[
     step!(local under load node::cut_off_node_stops_nobody_else),
     step!(under load operator::killed_operator_carries_on_at_three_points_of_a_scale),
     step!(under load rollout::changed_template_rolls_one_member_at_a_time_leader_last),
+    step!(under load rollout::disruption_budget_goes_and_comes_as_asked),
     step!(under load bad_input::invalid_clusters_are_refused_with_the_mend),
     step!(under load bad_input::image_that_cannot_be_pulled_is_named_and_mended),
     step!(under load bad_input::absent_storage_class_is_named_and_mended),

@@ -4,6 +4,7 @@ use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 
+use super::operator;
 use super::world::{PATIENCE, World};
 use crate::kubernetes::until;
 
@@ -12,6 +13,8 @@ pub(super) async fn cut_off_node_stops_nobody_else(world: &mut World) -> Result<
     let leader = world.cluster.leader().await?;
     let node = world.cluster.node_of(&leader).await?;
     let members = world.cluster.status().await?.members;
+    // What the cluster says meanwhile is tested too, and an operator that is cut off says nothing.
+    operator::leave(world, &node).await?;
     world.say(format!("{node} with the leader {leader} is cut off"));
     let faults = world.faults()?;
     faults.cut_off(&node)?;

@@ -1,6 +1,6 @@
 //! What the operator is allowed, against what it did: the API server's audit log knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
@@ -22,7 +22,9 @@ struct Audited {
     #[serde(default)]
     object_ref: Option<Object>,
     #[serde(default)]
-    response_status: Option<Response>,
+    response_status: Response,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,11 +41,18 @@ struct Object {
     name: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Response {
     #[serde(default)]
     code: i32,
 }
+
+/// What the API server answers when something was made.
+const CREATED: i32 = 201;
+
+/// The annotation of a line that says what the authorizer decided. The status alone would not do: a namespace that is
+/// being deleted answers 403 too.
+const DECISION: &str = "authorization.k8s.io/decision";
 
 /// One thing that one may do: group, resource with its subresource, verb.
 type Right = (String, String, String);
@@ -65,8 +74,12 @@ pub(super) async fn every_granted_verb_is_used_and_none_refused(world: &mut Worl
             sub => format!("{}/{sub}", object.resource),
         };
         let right = (object.api_group, resource, event.verb);
-        if event.response_status.is_some_and(|response| response.code == 403) {
+        if event.annotations.get(DECISION).is_some_and(|decision| decision == "forbid") {
             refused.insert((right.clone(), object.name));
+        }
+        // A server-side apply that makes an object is a patch that the right to create has to go with.
+        if right.2 == "patch" && event.response_status.code == CREATED {
+            used.insert((right.0.clone(), right.1.clone(), "create".to_owned()));
         }
         used.insert(right);
     }

@@ -1,13 +1,15 @@
-//! A changed template reaches every member, one at a time, the leader last.
+//! A changed spec: a template reaches every member, one at a time, the leader last; a budget goes and comes.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
+use conure_crd::names;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::json;
 
-use super::world::{PATIENCE, World};
+use super::world::{NAMESPACE, PATIENCE, World};
 use crate::kubernetes::until;
 
 pub(super) async fn changed_template_rolls_one_member_at_a_time_leader_last(world: &mut World) -> Result<()> {
@@ -34,6 +36,21 @@ pub(super) async fn changed_template_rolls_one_member_at_a_time_leader_last(worl
     ensure!(fewest + 1 >= before.len(), "only {fewest} of {} pods were ready at one time", before.len());
     ensure!(order.last() == Some(&leader), "{leader} led and was not the last: {order:?}");
     Ok(())
+}
+
+pub(super) async fn disruption_budget_goes_and_comes_as_asked(world: &mut World) -> Result<()> {
+    let budgets = world.access.api::<PodDisruptionBudget>(NAMESPACE);
+    let name = names::disruption_budget(&world.cluster.name);
+    for wanted in [false, true] {
+        world.cluster.patch(json!({"spec": {"pdb": {"enabled": wanted}}})).await?;
+        until(&format!("there is a budget: {wanted}"), PATIENCE, async || {
+            let found = budgets.get_opt(&name).await?;
+            ensure!(found.is_some() == wanted, "it is {}", if wanted { "missing" } else { "still there" });
+            Ok(())
+        })
+        .await?;
+    }
+    world.settled().await
 }
 
 fn uids(pods: &[Pod]) -> BTreeMap<String, String> {

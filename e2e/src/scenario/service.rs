@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::world::{NAMESPACE, World};
 
@@ -25,9 +25,15 @@ pub(super) async fn plain_curl_writes_and_reads_through_the_service(world: &mut 
         in_pod(world, &["-o", "/dev/null", "-w", "%{http_code}", "http://conure:8081/kv?key=absent"]).await;
     ensure!(absent.as_deref().is_ok_and(|code| code == "404"), "an absent key answered {absent:?}");
 
-    let (_forward, address) = port_forward(world).await?;
+    let forward = port_forward(world).await?;
     let mut curl = std::process::Command::new("curl");
-    curl.args(["-sS", "--fail-with-body", "--max-time", "10", &format!("http://{address}/kv?key=greeting")]);
+    curl.args([
+        "-sS",
+        "--fail-with-body",
+        "--max-time",
+        "10",
+        &format!("http://{}/kv?key=greeting", forward.address),
+    ]);
     let outside =
         tokio::task::spawn_blocking(move || crate::process::output(&mut curl, Duration::from_secs(15)));
     let read = outside.await??;
@@ -36,23 +42,20 @@ pub(super) async fn plain_curl_writes_and_reads_through_the_service(world: &mut 
 }
 
 async fn in_pod(world: &World, curl: &[&str]) -> Result<String> {
-    let mut arguments = vec![
-        "--namespace",
-        NAMESPACE,
-        "exec",
-        "conure-bootstrap-0",
-        "--",
-        "curl",
-        "-sS",
-        "--max-time",
-        "10",
-    ];
+    let mut arguments =
+        vec!["--namespace", NAMESPACE, "exec", "conure-bootstrap-0", "--", "curl", "-sS", "--max-time", "10"];
     arguments.extend(curl);
     world.access.kubectl(&arguments).await
 }
 
-/// `kubectl port-forward` to the Service; it ends when the process is dropped.
-async fn port_forward(world: &World) -> Result<(tokio::process::Child, String)> {
+/// A running `kubectl port-forward`, ended when it is dropped. Its output stays open, for it dies when it cannot write.
+struct Forward {
+    _process: Child,
+    _output: Lines<BufReader<ChildStdout>>,
+    address: String,
+}
+
+async fn port_forward(world: &World) -> Result<Forward> {
     let mut command = Command::from(world.access.kubectl_command());
     command.args(["--namespace", NAMESPACE, "port-forward", "service/conure", ":8081"]);
     let mut child = command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
@@ -62,5 +65,6 @@ async fn port_forward(world: &World) -> Result<(tokio::process::Child, String)> 
         .context("kubectl port-forward said nothing for 20 s")??
         .context("kubectl port-forward ended")?;
     let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split_whitespace().next());
-    Ok((child, address.with_context(|| format!("kubectl port-forward said {line:?}"))?.to_owned()))
+    let address = address.with_context(|| format!("kubectl port-forward said {line:?}"))?.to_owned();
+    Ok(Forward { _process: child, _output: lines, address })
 }
