@@ -51,7 +51,8 @@ pub fn figures(records: &[Record], phases: &[Phase]) -> Vec<Figures> {
     let begin = phases.first().map_or(0, |phase| phase.begin_ns);
     let end = phases.last().map_or(0, |phase| phase.end_ns);
     let mut successes: HashMap<(u32, bool), Vec<u64>> = HashMap::new();
-    for record in records {
+    // Whoever reads back afterwards has no part in this.
+    for record in records.iter().filter(|record| record.call_ns < end) {
         let times = successes.entry((record.client, record.op == Op::Put)).or_default();
         if record.outcome == Outcome::Ok {
             times.push(record.return_ns);
@@ -120,6 +121,13 @@ mod tests {
         assert_eq!(pauses, [(20, 29), (20, 29), (20, 29)]);
         let counts: Vec<_> = all.iter().map(|f| (f.acknowledged, f.unknown, f.reads)).collect();
         assert_eq!(counts, [(1, 1, 0), (2, 0, 0), (1, 0, 1)]);
+    }
+
+    #[test]
+    fn who_comes_after_the_last_phase_has_not_paused_before() {
+        let records = [at(1, Op::Get, Outcome::Ok, 50), at(201, Op::Get, Outcome::Ok, 150)];
+        let all = figures(&records, &[phase("all", 0, 100)]);
+        assert_eq!((all[0].reads, all[0].read_pause), (1, Duration::from_nanos(50)));
     }
 
     #[test]

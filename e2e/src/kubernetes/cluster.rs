@@ -195,9 +195,11 @@ impl Cluster {
             status.ready_replicas,
             status.replicas
         );
+        // The status may be a moment old: the pods themselves have to be there and ready.
         let pods = self.pods().await?;
-        let pods: Vec<&str> = pods.iter().map(pod_name).collect();
-        ensure!(pods.len() == expected, "pods are {pods:?}, not {expected}");
+        let ready: Vec<&str> = pods.iter().filter(|pod| is_ready(pod)).map(pod_name).collect();
+        ensure!(pods.len() == expected, "there are {} pods, not {expected}", pods.len());
+        ensure!(ready.len() == expected, "only the pods {ready:?} are ready");
         Ok(())
     }
 
@@ -223,4 +225,12 @@ fn find_condition<'a>(
 /// A pod's name.
 fn pod_name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// Whether a pod is ready and not on its way out.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
 }

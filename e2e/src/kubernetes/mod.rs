@@ -12,7 +12,7 @@ mod targets;
 mod wait;
 
 pub use access::Access;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, is_ready};
 pub use events::Happening;
 pub use targets::Targets;
 pub use wait::until;

@@ -14,6 +14,11 @@ pub(super) async fn operator_is_installed_by_its_chart(world: &mut World) -> Res
     for namespace in [NAMESPACE, bad_input::NAMESPACE, charts::NAMESPACE] {
         world.access.remove_namespace(namespace).await?;
     }
+    // A run that was killed may have left an operator that dies at some point.
+    world
+        .access
+        .helm(&["uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--ignore-not-found", "--wait"])
+        .await?;
     let chart = world.settings.checkout.join("charts/conuredb-operator").display().to_string();
     let (operator, server) = (&world.settings.operator_image, &world.settings.server_image);
     let values = [

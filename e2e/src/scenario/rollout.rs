@@ -10,7 +10,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::json;
 
 use super::world::{NAMESPACE, PATIENCE, World};
-use crate::kubernetes::until;
+use crate::kubernetes::{is_ready, until};
 
 pub(super) async fn changed_template_rolls_one_member_at_a_time_leader_last(world: &mut World) -> Result<()> {
     world.settled().await?;
@@ -56,12 +56,4 @@ pub(super) async fn disruption_budget_goes_and_comes_as_asked(world: &mut World)
 fn uids(pods: &[Pod]) -> BTreeMap<String, String> {
     let pairs = pods.iter().filter_map(|pod| Some((pod.metadata.name.clone()?, pod.metadata.uid.clone()?)));
     pairs.collect()
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = |conditions: &Vec<k8s_openapi::api::core::v1::PodCondition>| {
-        conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    };
-    pod.metadata.deletion_timestamp.is_none() && conditions.is_some_and(ready)
 }
