@@ -52,8 +52,9 @@ impl Core {
     }
 
     async fn end_life(&self, node: &Node) {
-        node.stop(false).await;
+        // No request begins on a life that is ending.
         self.set_node(None);
+        node.stop(false).await;
     }
 
     /// Starts a one-member cluster, or goes on where a crash broke that off.
@@ -194,6 +195,12 @@ impl Core {
         let Ok(node) = self.node() else {
             return refused("it is in no cluster that it could let go of".into());
         };
+        // A member that only just started has yet to elect itself. One that follows another refuses below.
+        let alone = node.metrics().membership_config.membership().voter_ids().count() == 1;
+        if alone {
+            let own = node.raft.wait(Some(RELEASE_PATIENCE));
+            let _ = own.current_leader(node.identity.node_id, "its own leader").await;
+        }
         let write =
             timeout(RELEASE_PATIENCE, node.raft.client_write(Command::Release { by: by.to_owned() })).await;
         match write.map(|written| written.map(|response| response.data)) {
