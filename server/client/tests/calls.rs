@@ -1,5 +1,7 @@
 //! What the client sends again, follows and gives up, against servers that answer from a script.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -40,8 +40,8 @@ async fn a_follower_forwards_administration_with_its_token() {
     let file = token_file("sesame");
     let argument = format!("--admin-token-file={}", file.path().display());
     let one = Node::ready("node1", &[&argument]).await;
-    let two = Node::start("node2", &[&argument]).await;
-    let three = Node::start("node3", &[&argument]).await;
+    let two = Node::ready("node2", &[&argument]).await;
+    let three = Node::ready("node3", &[&argument]).await;
     let client =
         |node: &Node| Client::builder().server(node.address()).admin_token("sesame").build().unwrap();
     client(&one).join("node2", &two.raft_address()).await.unwrap();

@@ -186,6 +186,7 @@ impl Drop for Node {
 pub(crate) async fn cluster(size: usize, arguments: &[&str]) -> Vec<Node> {
     let mut nodes = vec![Node::ready("node1", arguments).await];
     for number in 2..=size {
+        // Not ready yet on purpose: whoever joins must not have to wait for that.
         let node = Node::start(&format!("node{number}"), arguments).await;
         let answer = nodes[0].client().join(&node.name, &node.raft_address()).await.unwrap();
         assert_eq!(answer.suffrage, Suffrage::Voter);

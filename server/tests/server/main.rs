@@ -1,6 +1,6 @@
 //! The real binaries, driven over real sockets and disks.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail as loudly as tests")]
 
 mod admin;
 mod api;

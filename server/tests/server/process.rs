@@ -1,6 +1,6 @@
 //! The process: settings, data directories, signals, exit codes.
 
-use crate::common::{Node, free_port, run, server};
+use crate::common::{Node, free_port, run, server, until};
 
 #[test]
 fn wrong_settings_end_with_2_and_one_line() {
@@ -85,6 +85,30 @@ async fn sigterm_ends_well_and_keeps_the_data() {
     }
     node.signal("INT");
     assert!(node.left().await.success());
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_finished_before_the_process_leaves() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut node = Node::ready("solo", &[]).await;
+    let mut stream = tokio::net::TcpStream::connect(node.address()).await.unwrap();
+    let head =
+        "PUT /kv?key=late HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 25];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"1").await.unwrap();
+    node.signal("TERM");
+    until("it accepts nobody", async || tokio::net::TcpStream::connect(node.address()).await.is_err()).await;
+    stream.write_all(b"2").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(node.left().await.success());
+    node.restart().await;
+    node.until_ready().await;
+    assert_eq!(node.client().get(b"late").await.unwrap().unwrap().bytes, "12");
 }
 
 #[tokio::test]
