@@ -34,8 +34,6 @@ kinds! {
     LENGTH_REQUIRED = "length-required";
     /// 413: the body is over the limit.
     TOO_LARGE = "too-large";
-    /// 414: the path and query are over 64 KiB.
-    URI_TOO_LONG = "uri-too-long";
     /// 415: the body is not declared as `application/json`.
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type";
     /// 421: the `Host` is none of this member's names.
@@ -58,8 +56,6 @@ kinds! {
     NOT_READY = "not-ready";
     /// 504: whether the change was or will be made is unknown.
     UNKNOWN_OUTCOME = "unknown-outcome";
-    /// 507: the disk is nearly full.
-    DISK_FULL = "disk-full";
     /// 500: the storage failed; the process is about to end.
     STORAGE = "storage";
     /// 500: the server did not do what it should.
