@@ -126,7 +126,7 @@ async fn a_gigabyte_reaches_a_new_member_with_a_quarter_of_its_memory() {
 
     for number in (0..VALUES).step_by(97).chain([VALUES - 1]) {
         let found = learner.client().get(&key(number)).await.unwrap().unwrap();
-        assert!(found.value == value(number), "value {number} arrived changed");
+        assert!(found.bytes == value(number), "value {number} arrived changed");
     }
     for node in [&leader, &learner] {
         let anonymous = anonymous_bytes(node);
