@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::rbac::v1::{
@@ -59,7 +59,8 @@ type Right = (String, String, String);
 
 pub(super) async fn every_granted_verb_is_used_and_none_refused(world: &mut World) -> Result<()> {
     let log = world.faults()?.audit_log();
-    let file = File::open(&log).with_context(|| log.display().to_string())?;
+    let mut file = File::open(&log).with_context(|| log.display().to_string())?;
+    file.seek(SeekFrom::Start(world.audited_before))?;
     let prefix = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:");
     let (mut used, mut refused) = (BTreeSet::<Right>::new(), BTreeSet::new());
     for line in BufReader::new(file).lines() {

@@ -25,6 +25,8 @@ pub struct World {
     pub(super) faults: Option<Faults>,
     pub(super) workload: Option<Workload>,
     pub(super) finished: Option<Finished>,
+    /// How long the audit log was when this run's operator was installed.
+    pub(super) audited_before: u64,
     targets: Option<Targets>,
     began: Instant,
 }
@@ -42,6 +44,7 @@ impl World {
             faults,
             workload: None,
             finished: None,
+            audited_before: 0,
             targets: None,
             began: Instant::now(),
         })
