@@ -99,6 +99,6 @@ impl Core {
     pub(crate) async fn backup(&self) -> Result<Backup, Refusal> {
         let node = self.data_node()?;
         self.catch_up(&node).await?;
-        node.store.view().and_then(Backup::new).map_err(|e| Refusal::Storage(e.to_string()))
+        node.store.view().and_then(Backup::new).map_err(|e| self.unreadable(&node, &e))
     }
 }

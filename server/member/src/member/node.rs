@@ -240,29 +240,43 @@ impl Node {
         ids
     }
 
-    /// If it leads: lets another data voter lead. Whether another one leads at the end.
+    /// If it leads: lets another data voter lead. Whether another one leads at the end (or it did not lead).
     pub(crate) async fn hand_over(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
+        let me = self.identity.node_id;
+        let round = self.tuning.election_timeout_max * 2;
+        let (begun, mut asked_at) = (Instant::now(), None::<Instant>);
         let mut metrics = self.raft.metrics();
-        loop {
-            if metrics.borrow_watched().current_leader != Some(self.identity.node_id) {
-                return true;
+        while begun.elapsed() < patience {
+            match metrics.borrow_and_update().current_leader {
+                Some(leader) if leader == me => {}
+                None if asked_at.is_some() => {}
+                Some(_) | None => return true,
             }
-            let Some(successor) = self.successors().first().copied() else { return false };
-            if self.raft.trigger().transfer_leader(successor).await.is_err() {
-                return false;
-            }
-            let round = Instant::now() + self.tuning.election_timeout_max * 2;
-            while metrics.borrow_watched().current_leader == Some(self.identity.node_id) {
-                let until = round.min(deadline);
-                if tokio::time::timeout_at(until, metrics.changed()).await.is_err() {
-                    break;
+            if self.leads_now() && asked_at.is_none_or(|at| at.elapsed() > round) {
+                match self.successors().first() {
+                    Some(successor) => {
+                        if self.raft.trigger().transfer_leader(*successor).await.is_err() {
+                            return false;
+                        }
+                        asked_at = Some(Instant::now());
+                    }
+                    // One that leads since a moment ago has not heard of all who live.
+                    None if begun.elapsed() > round || !self.has_other_data_voters() => return false,
+                    None => {}
                 }
             }
-            if Instant::now() >= deadline {
-                return metrics.borrow_watched().current_leader != Some(self.identity.node_id);
-            }
+            // Woken early by what changes; else it looks again, for successors that answer meanwhile.
+            let _ = timeout(Duration::from_millis(50), metrics.changed()).await;
         }
+        false
+    }
+
+    fn has_other_data_voters(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let mut others = membership.voter_ids().filter(|id| *id != self.identity.node_id);
+        others.any(|id| membership.get_node(&id).is_some_and(|peer| peer.role == Role::Data))
     }
 
     /// Ends this life. With `sync`, what was applied is made durable first.

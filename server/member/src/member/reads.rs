@@ -26,10 +26,16 @@ impl Core {
                 Counters::add(&self.counters.reads_linearizable);
             }
         }
-        node.store.get(key).map_err(|e| {
-            self.failure.set(&format!("the database: {e}"));
-            Refusal::Storage(e.to_string())
-        })
+        node.store.get(key).map_err(|e| self.unreadable(&node, &e))
+    }
+
+    /// What a failed read of the database means: it is broken, or this life has just ended.
+    pub(crate) fn unreadable(&self, node: &Node, error: &std::io::Error) -> Refusal {
+        if node.stop.is_cancelled() {
+            return self.node().err().unwrap_or(Refusal::Stopping);
+        }
+        self.failure.set(&format!("the database: {error}"));
+        Refusal::Storage(error.to_string())
     }
 
     /// The present life, if it has data.

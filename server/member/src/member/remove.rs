@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use conure_client::api::Role;
 use openraft::ChangeMembers;
+use tokio::time::{Instant, sleep};
 
 use super::core::Core;
 use super::node::Node;
@@ -51,7 +52,14 @@ impl Core {
             return Err(Refusal::UnknownMember(id.to_owned()));
         }
         let gone: BTreeSet<u64> = called.iter().map(|(id, _)| *id).collect();
-        keeps_quorum(&node, &gone, id)?;
+        // One that leads since a moment ago has not heard of all who live.
+        let wait = Instant::now() + node.tuning.election_timeout_max * 2;
+        while let Err(refusal) = keeps_quorum(&node, &gone, id) {
+            if Instant::now() > wait || !matches!(refusal, Refusal::Conflict { kind: "no-quorum", .. }) {
+                return Err(refusal);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
         if gone.contains(&node.identity.node_id) {
             drop(turn);
             return remove_self(&node, id).await;

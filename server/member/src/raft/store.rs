@@ -221,6 +221,8 @@ impl Store {
 
     /// Writes most of what a checkpoint will have to write, while changes go on.
     pub(crate) fn flush_ahead(&self) -> io::Result<()> {
+        // Held meanwhile: the files are not let go of under it.
+        let _open = self.db()?;
         let flush = || std::fs::File::open(self.disk.path().join(TREE_FILE))?.sync_data();
         flush().inspect_err(|e| self.failure.set(&format!("the database: {e}")))
     }
