@@ -32,9 +32,11 @@ pub(super) fn check(report: &mut Report, instance: Instance, tools: &Path) {
 /// Starts the instance in another process and kills that when the control plane is about to come up.
 fn kill_while_starting(instance: Instance) -> Result<Record> {
     let paths = Paths::of(instance)?;
-    let mut command = Command::new(std::env::current_exe()?);
+    // Not by its path: the tests before may have compiled this program anew, and its file is another one then.
+    let mut command = Command::new("/proc/self/exe");
     command.args(["cluster", "up", "--instance", instance.name()]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut child = child.context("cannot start this program again")?;
     let started = until("the run that is to be killed has started etcd", Duration::from_mins(2), || {
         ensure!(child.try_wait()?.is_none(), "it ended by itself");
         Ok(Record::read(&paths)?.filter(|record| record.daemons.contains_key("etcd")))
