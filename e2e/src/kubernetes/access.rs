@@ -27,11 +27,14 @@ pub struct Access {
     kubectl: Kubectl,
     helm: PathBuf,
     kubeconfig: PathBuf,
+    /// Whether pods can be reached at their own addresses.
+    pub(super) direct: bool,
 }
 
 impl Access {
-    /// The Kubernetes of a kubeconfig; the programs are those of a folder, or else of the PATH.
-    pub async fn new(kubeconfig: &Path, tools: Option<&Path>) -> Result<Self> {
+    /// The Kubernetes of a kubeconfig; the programs are those of a folder, or else of the PATH. Where pods are not `direct`,
+    /// they are reached through the API server.
+    pub async fn new(kubeconfig: &Path, tools: Option<&Path>, direct: bool) -> Result<Self> {
         let read = Kubeconfig::read_from(kubeconfig).with_context(|| kubeconfig.display().to_string())?;
         let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
         let tools = tools.unwrap_or(Path::new(""));
@@ -40,6 +43,7 @@ impl Access {
             kubectl: Kubectl::new(tools, kubeconfig.to_owned()),
             helm: tools.join("helm"),
             kubeconfig: kubeconfig.to_owned(),
+            direct,
         })
     }
 

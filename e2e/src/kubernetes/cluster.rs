@@ -1,5 +1,7 @@
 //! One ConureCluster, its pods and its members.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,6 +12,7 @@ use conure_crd::{ConureCluster, ConureClusterStatus, MemberSuffrage, condition};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 
+use super::forward::Forwards;
 use super::{Access, until};
 use crate::workload::Target;
 
@@ -22,13 +25,15 @@ pub struct Cluster {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    forwards: Option<Arc<Forwards>>,
 }
 
 impl Cluster {
     /// A cluster, whether it is there or not.
     #[must_use]
     pub fn new(access: &Access, namespace: &str, name: &str) -> Self {
-        Self { access: access.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
+        let forwards = (!access.direct).then(|| Arc::new(Forwards::new(access.api(namespace))));
+        Self { access: access.clone(), namespace: namespace.to_owned(), name: name.to_owned(), forwards }
     }
 
     /// The resources of its kind beside it.
@@ -113,15 +118,24 @@ impl Cluster {
     /// Every member that has an address.
     pub async fn targets(&self) -> Result<Vec<Target>> {
         let mut targets = Vec::new();
-        for pod in self.pods().await? {
+        let pods = self.pods().await?;
+        for pod in &pods {
             let status = pod.status.as_ref();
             let running = status.is_some_and(|status| status.phase.as_deref() == Some("Running"));
-            let ip = status.and_then(|status| status.pod_ip.clone());
-            if let Some(ip) = ip.filter(|_| running && pod.metadata.deletion_timestamp.is_none()) {
-                let host = if ip.contains(':') { format!("[{ip}]") } else { ip };
-                let url = format!("http://{host}:{}", names::HTTP_PORT);
-                targets.push(Target { name: pod_name(&pod).to_owned(), url });
+            if !running || pod.metadata.deletion_timestamp.is_some() {
+                continue;
             }
+            let ip =
+                status.and_then(|status| status.pod_ip.as_deref()).and_then(|ip| ip.parse::<IpAddr>().ok());
+            let address = match (&self.forwards, ip) {
+                (Some(forwards), Some(_)) => forwards.address(pod).await?,
+                (None, Some(ip)) => SocketAddr::new(ip, u16::try_from(names::HTTP_PORT)?),
+                (_, None) => continue,
+            };
+            targets.push(Target { name: pod_name(pod).to_owned(), url: format!("http://{address}") });
+        }
+        if let Some(forwards) = &self.forwards {
+            forwards.keep(&pods).await;
         }
         Ok(targets)
     }

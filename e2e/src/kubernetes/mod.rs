@@ -8,6 +8,7 @@
 mod access;
 mod cluster;
 mod events;
+mod forward;
 mod targets;
 mod wait;
 

@@ -34,7 +34,8 @@ pub struct World {
 impl World {
     /// Finds the Kubernetes and changes nothing.
     pub async fn new(settings: Settings) -> Result<Self> {
-        let access = Access::new(&settings.kubeconfig, settings.tools.as_deref()).await?;
+        let access =
+            Access::new(&settings.kubeconfig, settings.tools.as_deref(), settings.instance.is_some()).await?;
         let cluster = Cluster::new(&access, NAMESPACE, "conure");
         let faults = settings.instance.as_deref().map(Faults::of).transpose()?;
         Ok(Self {
