@@ -1,5 +1,7 @@
 //! A gigabyte of data on little memory: needs root, for control groups.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail as loudly as tests")]
+
 #[path = "server/common.rs"]
 #[expect(dead_code, reason = "shared with the tests that need no root")]
 mod common;
