@@ -19,6 +19,8 @@ pub(super) async fn operator_is_installed_by_its_chart(world: &mut World) -> Res
         .access
         .helm(&["uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--ignore-not-found", "--wait"])
         .await?;
+    // With no Lease left there: that the operator may make one has to be seen in use too.
+    world.access.fresh_namespace(OPERATOR_NAMESPACE).await?;
     if let Some(faults) = &world.faults {
         // Where the log is missing, the step that reads it says so.
         world.audited_before = std::fs::metadata(faults.audit_log()).map_or(0, |found| found.len());
@@ -31,16 +33,8 @@ pub(super) async fn operator_is_installed_by_its_chart(world: &mut World) -> Res
         format!("serverImage.repository={}", server.repository),
         format!("serverImage.tag={}", server.tag),
     ];
-    let mut arguments = vec![
-        "upgrade",
-        "--install",
-        RELEASE,
-        &chart,
-        "--namespace",
-        OPERATOR_NAMESPACE,
-        "--create-namespace",
-    ];
-    arguments.extend(["--wait", "--timeout", "2m"]);
+    let mut arguments =
+        vec!["install", RELEASE, &chart, "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "2m"];
     arguments.extend(values.iter().flat_map(|value| ["--set", value.as_str()]));
     world.access.helm(&arguments).await?;
     Ok(())
@@ -67,6 +61,7 @@ pub(super) async fn everything_is_removed_again(world: &mut World) -> Result<()>
         world.access.remove_namespace(namespace).await?;
     }
     world.access.helm(&["uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--wait"]).await?;
+    world.access.remove_namespace(OPERATOR_NAMESPACE).await?;
     // The definition stays, or every cluster of every user would go with the chart.
     let kept = world.access.kubectl(&["get", "crd", "conureclusters.conuredb.dev", "-o", "name"]).await?;
     ensure!(kept.contains("conureclusters.conuredb.dev"), "the CRD went with the chart");
