@@ -41,8 +41,11 @@ enum Chore {
     /// The two images for a local Kubernetes, from the binaries of the last `cargo build` (as root).
     Images {
         /// The folder with conure-db, repl and conure-operator.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", conflicts_with = "from_source")]
         binaries: Option<PathBuf>,
+        /// Compile inside containers, as the Dockerfiles say, and keep nothing: only whether it works is of interest.
+        #[arg(long)]
+        from_source: bool,
     },
     /// A local three-node Kubernetes alone (as root).
     #[command(subcommand)]
@@ -71,7 +74,8 @@ impl Arguments {
             Chore::Demo { down: true, .. } => demo::down(),
             Chore::Demo { down: false, binaries } => demo::up(binaries),
             Chore::E2e(options) => end_to_end::run(&options),
-            Chore::Images { binaries } => images::run(binaries),
+            Chore::Images { from_source: true, .. } => images::try_from_source(),
+            Chore::Images { from_source: false, binaries } => images::run(binaries),
             Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),
             Chore::Cluster(ClusterChore::Down(which)) => cluster::down(which.instance),
         }

@@ -30,7 +30,9 @@ pub(crate) const DOCKERFILES: [&str; 2] = ["Dockerfile.server", "Dockerfile.oper
 pub(crate) fn build_from_source() -> Result<()> {
     for (dockerfile, base) in DOCKERFILES.into_iter().zip([SERVER_BASE, OPERATOR_BASE]) {
         let source = Source { checkout: root(), dockerfile, base };
-        step(format!("compiling inside a container, as {dockerfile} says"), |_| source.build())?;
+        step(format!("compiling inside a container, as {dockerfile} says"), |step| {
+            source.build(|line| step.at(line))
+        })?;
     }
     Ok(())
 }
@@ -75,5 +77,13 @@ pub(crate) fn run(folder: Option<PathBuf>) -> Result<ExitCode> {
     for image in [&images.server, &images.operator] {
         println!("{} {}", image.reference(), image.archive.display());
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask images --from-source`.
+pub(crate) fn try_from_source() -> Result<ExitCode> {
+    packages::ensure(&packages::NEEDED)?;
+    packages::ensure(&packages::NEEDED_FOR_IMAGES)?;
+    build_from_source()?;
     Ok(ExitCode::SUCCESS)
 }

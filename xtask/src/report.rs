@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use conure_e2e::progress::{Step, spent};
 
+/// How much of an error the table shows; all of it was printed when it happened.
+const REMARK_CHARS: usize = 100;
+
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
@@ -45,7 +48,12 @@ impl Report {
             Err(error) => {
                 let error = format!("{error:#}");
                 eprintln!("{error}");
-                (None, Outcome::Failed(error.lines().next().unwrap_or_default().to_owned()))
+                (
+                    None,
+                    Outcome::Failed(
+                        error.lines().next().unwrap_or_default().chars().take(REMARK_CHARS).collect(),
+                    ),
+                )
             }
         };
         self.rows.push((name.to_owned(), start.elapsed(), outcome));

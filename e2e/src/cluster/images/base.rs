@@ -50,7 +50,7 @@ impl Base {
         run(mmdebstrap.arg(work.join("base.tar")), &log, LIMIT)?;
         let dockerfile = work.join("Dockerfile");
         fs::write(&dockerfile, format!("FROM scratch\nADD base.tar /\n{}", self.dockerfile))?;
-        buildah::bud(buildah::build(tag, &dockerfile)?.arg(&work), &log, LIMIT)?;
+        run(buildah::build(tag, &dockerfile)?.arg(&work), &log, LIMIT)?;
         fs::remove_dir_all(&work).with_context(|| work.display().to_string())
     }
 }

@@ -11,7 +11,7 @@ use super::base::Base;
 use super::{buildah, digest};
 use crate::cluster::lock::Lock;
 use crate::cluster::paths;
-use crate::process::output;
+use crate::process::{output, run};
 use crate::progress::step;
 
 const LIMIT: Duration = Duration::from_mins(10);
@@ -97,7 +97,7 @@ impl Image<'_> {
         let mut command = buildah::build(&reference, self.dockerfile)?;
         command.arg("--build-context").arg(format!("build={}", stage.display()));
         command.arg("--build-arg").arg(format!("RUNTIME_IMAGE={base}")).arg(&context);
-        buildah::bud(&mut command, &paths::cache()?.join("log/images.log"), LIMIT)?;
+        run(&mut command, &paths::cache()?.join("log/images.log"), LIMIT)?;
         let fresh = built.archive.with_extension("new");
         let _ = fs::remove_file(&fresh);
         buildah::export(&reference, &fresh)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::cluster::paths;
-use crate::process::{output, run};
+use crate::process::output;
 
 const LIMIT: Duration = Duration::from_mins(5);
 
@@ -23,12 +23,7 @@ pub(super) fn buildah() -> Result<Command> {
     Ok(command)
 }
 
-/// Runs a build: no daemon and no nested containers, only a chroot.
-pub(super) fn bud(arguments: &mut Command, log: &Path, limit: Duration) -> Result<()> {
-    run(arguments, log, limit)
-}
-
-/// Begins a build's arguments.
+/// Begins a build's arguments: no daemon and no nested containers, only a chroot.
 pub(super) fn build(tag: &str, dockerfile: &Path) -> Result<Command> {
     let mut command = buildah()?;
     command.args(["bud", "--isolation=chroot", "--pull=never", "--tag", tag, "--file"]).arg(dockerfile);

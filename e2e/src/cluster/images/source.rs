@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::base::Base;
 use super::buildah;
 use crate::cluster::paths;
-use crate::process::output;
+use crate::process::{output, run_lines};
 
 /// A build of everything from nothing.
 const LIMIT: Duration = Duration::from_mins(45);
@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_mins(45);
 const RUST_BASE: Base = Base {
     name: "base-rust",
     packages: "base-files,ca-certificates,coreutils,dash,gcc,libc6-dev",
-    dockerfile: "RUN [\"/usr/bin/ln\", \"-s\", \"gcc\", \"/usr/bin/cc\"]
+    dockerfile: "RUN [\"/bin/ln\", \"-s\", \"gcc\", \"/usr/bin/cc\"]
 ENV CARGO_HOME=/usr/local/cargo
 ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ",
@@ -38,8 +38,8 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Builds the image, all its stages, and forgets it again.
-    pub fn build(&self) -> Result<()> {
+    /// Builds the image, all its stages, and forgets it again; `at` hears how far it is.
+    pub fn build(&self, at: impl Fn(&str)) -> Result<()> {
         let (rust, base) = (RUST_BASE.ensure()?, self.base.ensure()?);
         let work = paths::cache()?.join("build-stage");
         let context = work.join("checkout");
@@ -64,7 +64,7 @@ impl Source<'_> {
             command.arg("--volume").arg(format!("{}:{place}:{mode}", folder.display()));
         }
         let log = paths::cache()?.join("log/build-stage.log");
-        buildah::bud(command.arg(&context), &log, LIMIT)?;
+        run_lines(command.arg(&context), &log, LIMIT, |line| at(line.trim()))?;
         buildah::remove(tag)?;
         fs::remove_dir_all(&context)?;
         Ok(())
