@@ -17,7 +17,15 @@ pub const PATIENCE: Duration = Duration::from_mins(20);
 /// Held while a run works; let go when dropped, or by the kernel when the run is killed.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Unlocks by name: a child that another thread is just starting holds a copy of the descriptor until it executes,
+    /// and closing ours alone would leave the lock with it.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl Lock {
@@ -41,7 +49,7 @@ impl Lock {
         file.set_len(0)?;
         let command: Vec<String> = std::env::args().collect();
         writeln!(file, "process {} (`{}`)", std::process::id(), command.join(" "))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     fn held(file: &File) -> Result<bool> {
@@ -56,6 +64,16 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dropped_lock_is_free_though_a_starting_child_still_has_a_copy_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.lock");
+        let first = Lock::take(&path, "instance demo", Duration::ZERO).unwrap();
+        let _copy = first.file.try_clone().unwrap();
+        drop(first);
+        Lock::take(&path, "instance demo", Duration::ZERO).unwrap();
+    }
 
     #[test]
     fn a_second_run_waits_says_for_whom_and_fails_in_the_end() {
