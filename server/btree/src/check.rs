@@ -166,7 +166,7 @@ impl<'a> Checker<'a> {
         let catalogue = self.snapshot.catalogue;
         self.tree("", catalogue)?;
         let snapshot = self.snapshot;
-        for entry in crate::cursor::Range::new(snapshot, catalogue, &(..)) {
+        for entry in crate::range::Range::new(snapshot, catalogue, &(..)) {
             match entry.and_then(|(name, value)| Ok((name, TreeState::decode(value)?))) {
                 Ok((name, state)) => self.tree(&String::from_utf8_lossy(name), state)?,
                 Err(error) => self.error(error)?,

@@ -18,6 +18,7 @@ use crate::hash::PageMap;
 use crate::meta::{Meta, TreeState, list_len_max};
 use crate::page::{self, PageId};
 use crate::pins::Freed;
+use crate::planted::Planted;
 use crate::view::Source;
 
 /// Bytes written at once where pages lie side by side.
@@ -135,7 +136,7 @@ pub(crate) fn make_durable(
 
     let page_size = writer.view.page_size();
     let list = writer.written.list(list_len_max(page_size));
-    if list.is_none() {
+    if list.is_none() && !shared.options.has(Planted::NoDataSync) {
         shared.sync_file()?;
     }
     let meta = Meta {
@@ -150,7 +151,9 @@ pub(crate) fn make_durable(
     };
     let slot = 1 - writer.slot;
     write(shared, &meta.encode(slot), u64::from(slot) * meta.page_size as u64)?;
-    shared.sync_file()?;
+    if !shared.options.has(Planted::NoCommitSync) {
+        shared.sync_file()?;
+    }
     writer.slot = slot;
     writer.durable = meta;
     writer.written = Written::default();

@@ -1,265 +1,262 @@
-//! Finding a key, and walking over many.
+//! A place in a tree that a caller moves about.
 
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::Bound;
 
 use crate::Error;
 use crate::meta::TreeState;
-use crate::node::{LEVEL_MAX, LeafValue, Node};
+use crate::place::{Place, Way};
+use crate::read::Entry;
 use crate::view::Source;
 
-/// The value of `key`.
-pub(crate) fn get<'a, S: Source + ?Sized>(
-    source: &'a S,
-    tree: TreeState,
-    key: &[u8],
-) -> Result<Option<&'a [u8]>, Error> {
-    if tree.root == 0 {
-        return Ok(None);
-    }
-    let mut node = source.node(tree.root, tree.level)?;
-    for level in (0..tree.level).rev() {
-        node = source.node(node.child(node.child_slot(key)), level)?;
-    }
-    match node.search(key) {
-        Ok(slot) => value(source, node, slot).map(Some),
-        Err(_) => Ok(None),
-    }
-}
-
-fn value<'a, S: Source + ?Sized>(source: &'a S, leaf: Node<'a>, slot: usize) -> Result<&'a [u8], Error> {
-    match leaf.value(slot) {
-        LeafValue::Inline(value) => Ok(value),
-        LeafValue::Outside { page, len } => source.value(page, len),
-    }
-}
-
-/// A place in a tree: the nodes from the root to a leaf, each with a slot.
-#[derive(Debug, Default)]
-struct Cursor<'a> {
-    stack: Vec<(Node<'a>, usize)>,
-}
-
-/// Which way to go.
+/// Where a cursor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Up,
-    Down,
+enum At {
+    /// Nowhere yet: both ways begin at their end of the tree.
+    Nowhere,
+    Before,
+    Entry,
+    After,
+}
+
+/// A place in a tree that can be sought and moved both ways. Keys and values are borrowed from the snapshot without
+/// copying. A new cursor is nowhere: [`Cursor::next`] takes it to the first entry, [`Cursor::prev`] to the last.
+///
+/// After an error it is nowhere again.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use conure_btree::{Db, Durability, Options};
+/// # fn main() -> Result<(), conure_btree::Error> {
+/// # let db = Db::open(Arc::new(conure_io::SimDisk::new()), "tree.db", Options::default())?;
+/// let mut txn = db.begin_write()?;
+/// let mut tree = txn.tree("t")?;
+/// for key in ["a", "c", "e"] {
+///     tree.put(key.as_bytes(), b"")?;
+/// }
+/// let mut cursor = tree.cursor();
+/// assert_eq!(cursor.seek(b"b")?, Some((&b"c"[..], &b""[..])));
+/// assert_eq!(cursor.prev()?, Some((&b"a"[..], &b""[..])));
+/// assert_eq!(cursor.prev()?, None);
+/// assert_eq!(cursor.next()?, Some((&b"a"[..], &b""[..])));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Cursor<'a> {
+    source: &'a (dyn Source + Sync),
+    tree: TreeState,
+    place: Place<'a>,
+    at: At,
 }
 
 impl<'a> Cursor<'a> {
-    /// Goes down from `id` to a leaf, where `slot` says which slot to take in each branch.
-    fn descend(
-        &mut self,
-        source: &'a (dyn Source + Sync),
-        mut id: u32,
-        level: u8,
-        slot: impl Fn(&Node<'a>) -> usize,
-    ) -> Result<Node<'a>, Error> {
-        for level in (1..=level).rev() {
-            let node = source.node(id, level)?;
-            let slot = slot(&node);
-            self.stack.push((node, slot));
-            id = node.child(slot);
-        }
-        source.node(id, 0)
+    pub(crate) fn new(source: &'a (dyn Source + Sync), tree: TreeState) -> Self {
+        Self { source, tree, place: Place::default(), at: At::Nowhere }
     }
 
-    /// Stands on the first entry within the lower bound, or the last within the upper one; false when there is none.
-    fn seek(
-        &mut self,
-        source: &'a (dyn Source + Sync),
-        tree: TreeState,
-        bound: Bound<&[u8]>,
-        way: Way,
-    ) -> Result<bool, Error> {
-        if tree.root == 0 {
-            return Ok(false);
-        }
-        if tree.level > LEVEL_MAX {
-            return Err(Error::corrupt(tree.root, "its tree is higher than any tree can be"));
-        }
-        let leaf = self.descend(source, tree.root, tree.level, |node| match (bound, way) {
-            (Bound::Included(key) | Bound::Excluded(key), _) => node.child_slot(key),
-            (Bound::Unbounded, Way::Up) => 0,
-            (Bound::Unbounded, Way::Down) => node.count().saturating_sub(1),
-        })?;
-        // The slot of the first entry on the far side of the bound.
-        let slot = match bound {
-            Bound::Unbounded if way == Way::Up => 0,
-            Bound::Unbounded => leaf.count(),
-            Bound::Included(key) => match leaf.search(key) {
-                Ok(slot) if way == Way::Down => slot + 1,
-                Ok(slot) | Err(slot) => slot,
-            },
-            Bound::Excluded(key) => match leaf.search(key) {
-                Ok(slot) if way == Way::Up => slot + 1,
-                Ok(slot) | Err(slot) => slot,
-            },
-        };
-        match way {
-            Way::Up if slot < leaf.count() => self.stack.push((leaf, slot)),
-            Way::Down if slot > 0 => self.stack.push((leaf, slot - 1)),
-            _ => return self.next_leaf(source, way),
-        }
-        Ok(true)
+    /// Goes to the first entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`], here and in all other methods.
+    pub fn first(&mut self) -> Result<Option<Entry<'a>>, Error> {
+        self.go(Bound::Unbounded, Way::Up)
     }
 
-    /// Moves one entry on; false past the last.
-    fn step(&mut self, source: &'a (dyn Source + Sync), way: Way) -> Result<bool, Error> {
-        match self.stack.last_mut() {
-            None => return Ok(false),
-            Some((leaf, slot)) if way == Way::Up && *slot + 1 < leaf.count() => *slot += 1,
-            Some((_, slot)) if way == Way::Down && *slot > 0 => *slot -= 1,
-            Some(_) => {
-                self.stack.pop();
-                return self.next_leaf(source, way);
-            }
-        }
-        Ok(true)
+    /// Goes to the last entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn last(&mut self) -> Result<Option<Entry<'a>>, Error> {
+        self.go(Bound::Unbounded, Way::Down)
     }
 
-    /// With only branches on the stack: goes to the nearest leaf beyond the one that they led to.
-    fn next_leaf(&mut self, source: &'a (dyn Source + Sync), way: Way) -> Result<bool, Error> {
-        while let Some((node, slot)) = self.stack.pop() {
-            let next = match way {
-                Way::Up if slot + 1 < node.count() => slot + 1,
-                Way::Down if slot > 0 => slot - 1,
-                _ => continue,
-            };
-            self.stack.push((node, next));
-            let end = |node: &Node<'a>| if way == Way::Up { 0 } else { node.count().saturating_sub(1) };
-            let leaf = self.descend(source, node.child(next), node.level().saturating_sub(1), end)?;
-            self.stack.push((leaf, end(&leaf)));
-            return Ok(true);
-        }
-        Ok(false)
+    /// Goes to the first entry whose key is not below `key`; past the last entry when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn seek(&mut self, key: &[u8]) -> Result<Option<Entry<'a>>, Error> {
+        self.go(Bound::Included(key), Way::Up)
     }
-}
 
-/// The entries of a tree within bounds, in ascending order, from both ends. Keys and values are borrowed from the
-/// snapshot without copying. An error is the last item.
-pub struct Range<'a> {
-    source: &'a (dyn Source + Sync),
-    tree: TreeState,
-    lower: Bound<Vec<u8>>,
-    upper: Bound<Vec<u8>>,
-    front: Option<Cursor<'a>>,
-    back: Option<Cursor<'a>>,
-    front_key: Option<&'a [u8]>,
-    back_key: Option<&'a [u8]>,
-    done: bool,
-}
+    /// Goes to the last entry whose key is not above `key`; before the first entry when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn seek_back(&mut self, key: &[u8]) -> Result<Option<Entry<'a>>, Error> {
+        self.go(Bound::Included(key), Way::Down)
+    }
 
-fn owned(bound: Bound<&&[u8]>) -> Bound<Vec<u8>> {
-    bound.map(|key| key.to_vec())
-}
-
-fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    bound.as_ref().map(Vec::as_slice)
-}
-
-type Entry<'a> = (&'a [u8], &'a [u8]);
-
-impl<'a> Range<'a> {
-    pub(crate) fn new<'k>(
-        source: &'a (dyn Source + Sync),
-        tree: TreeState,
-        bounds: &impl RangeBounds<&'k [u8]>,
-    ) -> Self {
-        Self {
-            source,
-            tree,
-            lower: owned(bounds.start_bound()),
-            upper: owned(bounds.end_bound()),
-            front: None,
-            back: None,
-            front_key: None,
-            back_key: None,
-            done: false,
+    /// Moves to the next entry; past the last there is none, and [`Cursor::prev`] comes back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator could not go back, nor answer an error once"
+    )]
+    pub fn next(&mut self) -> Result<Option<Entry<'a>>, Error> {
+        match self.at {
+            At::Nowhere | At::Before => self.first(),
+            At::Entry => self.step(Way::Up),
+            At::After => Ok(None),
         }
     }
 
-    fn move_on(&mut self, way: Way) -> Result<Option<Entry<'a>>, Error> {
-        let (cursor, bound) = match way {
-            Way::Up => (&mut self.front, &self.lower),
-            Way::Down => (&mut self.back, &self.upper),
-        };
-        let found = match cursor {
-            Some(cursor) => cursor.step(self.source, way)?,
-            None => cursor.insert(Cursor::default()).seek(self.source, self.tree, borrowed(bound), way)?,
-        };
-        let Some((leaf, slot)) = cursor.as_ref().and_then(|cursor| cursor.stack.last()).filter(|_| found)
-        else {
+    /// Moves to the entry before; before the first there is none, and [`Cursor::next`] comes back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn prev(&mut self) -> Result<Option<Entry<'a>>, Error> {
+        match self.at {
+            At::Nowhere | At::After => self.last(),
+            At::Entry => self.step(Way::Down),
+            At::Before => Ok(None),
+        }
+    }
+
+    /// The entry that the cursor stands on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn current(&self) -> Result<Option<Entry<'a>>, Error> {
+        if self.at != At::Entry {
             return Ok(None);
-        };
-        let key = leaf.key(*slot);
+        }
+        Ok(self.place.key().zip(self.place.value(self.source)?))
+    }
+
+    fn go(&mut self, bound: Bound<&[u8]>, way: Way) -> Result<Option<Entry<'a>>, Error> {
+        self.at = At::Nowhere;
+        let found = self.place.seek(self.source, self.tree, bound, way)?;
+        self.arrive(found, way)
+    }
+
+    fn step(&mut self, way: Way) -> Result<Option<Entry<'a>>, Error> {
+        self.at = At::Nowhere;
+        let former = self.place.key();
+        let found = self.place.step(self.source, way)?;
+        let wrong = if way == Way::Up { former >= self.place.key() } else { former <= self.place.key() };
         // Keys that do not rise would let a corrupt file send a reader in circles.
-        let (risen, inside, met) = match way {
-            Way::Up => (
-                self.front_key.is_none_or(|former| former < key),
-                match &self.upper {
-                    Bound::Unbounded => true,
-                    Bound::Included(upper) => key <= upper.as_slice(),
-                    Bound::Excluded(upper) => key < upper.as_slice(),
-                },
-                self.back_key.is_some_and(|back| key >= back),
-            ),
-            Way::Down => (
-                self.back_key.is_none_or(|former| former > key),
-                match &self.lower {
-                    Bound::Unbounded => true,
-                    Bound::Included(lower) => key >= lower.as_slice(),
-                    Bound::Excluded(lower) => key > lower.as_slice(),
-                },
-                self.front_key.is_some_and(|front| key <= front),
-            ),
-        };
-        if !risen {
+        if found && wrong {
             return Err(Error::corrupt(self.tree.root, "the keys of its tree are out of order"));
         }
-        if !inside || met {
+        self.arrive(found, way)
+    }
+
+    fn arrive(&mut self, found: bool, way: Way) -> Result<Option<Entry<'a>>, Error> {
+        if !found {
+            self.at = if way == Way::Up { At::After } else { At::Before };
             return Ok(None);
         }
-        let value = value(self.source, *leaf, *slot)?;
-        match way {
-            Way::Up => self.front_key = Some(key),
-            Way::Down => self.back_key = Some(key),
-        }
-        Ok(Some((key, value)))
-    }
-
-    fn item(&mut self, way: Way) -> Option<Result<Entry<'a>, Error>> {
-        if self.done {
-            return None;
-        }
-        let item = self.move_on(way).transpose();
-        self.done = !matches!(item, Some(Ok(_)));
-        item
+        let entry = self.place.key().zip(self.place.value(self.source)?);
+        self.at = At::Entry;
+        Ok(entry)
     }
 }
 
-impl<'a> Iterator for Range<'a> {
-    type Item = Result<Entry<'a>, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.item(Way::Up)
-    }
-}
-
-impl DoubleEndedIterator for Range<'_> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.item(Way::Down)
-    }
-}
-
-impl std::iter::FusedIterator for Range<'_> {}
-
-impl fmt::Debug for Range<'_> {
+impl fmt::Debug for Cursor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Range")
-            .field("lower", &self.lower)
-            .field("upper", &self.upper)
-            .finish_non_exhaustive()
+        f.debug_struct("Cursor").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use conure_io::{Random, SimDisk};
+
+    use crate::{Db, Durability, Options};
+
+    fn key(number: u64) -> [u8; 8] {
+        number.to_be_bytes()
+    }
+
+    #[test]
+    fn a_cursor_goes_where_a_map_says() {
+        let options = Options { page_size_bytes: 512, ..Options::default() };
+        let db = Db::open(Arc::new(SimDisk::new()), "tree.db", options).unwrap();
+        let mut random = Random::new(3);
+        let model: BTreeMap<u64, u64> = (0..900).map(|_| (random.below(3000), random.next_u64())).collect();
+        let mut txn = db.begin_write().unwrap();
+        for (number, value) in &model {
+            txn.tree("t").unwrap().put(&key(*number), &value.to_le_bytes()).unwrap();
+        }
+        txn.commit(Durability::Eventual).unwrap();
+        let read = db.begin_read().unwrap();
+        let tree = read.tree("t").unwrap().unwrap();
+        let mut cursor = tree.cursor();
+        assert_eq!(cursor.current().unwrap(), None);
+        // Where the cursor should be: an entry, or the gap before the first above, or behind the last.
+        let mut at = None;
+        for _ in 0..20_000 {
+            let number = random.below(3100);
+            let (found, wanted) = match random.below(6) {
+                0 => (cursor.seek(&key(number)), model.range(number..).next()),
+                1 => (cursor.seek_back(&key(number)), model.range(..=number).next_back()),
+                2 => (cursor.first(), model.iter().next()),
+                3 => (cursor.last(), model.iter().next_back()),
+                4 => match at {
+                    None => continue,
+                    Some(at) => (cursor.next(), model.range(at + 1..).next()),
+                },
+                _ => match at {
+                    None => continue,
+                    Some(at) => (cursor.prev(), model.range(..at).next_back()),
+                },
+            };
+            let found = found.unwrap().map(|(key, value)| (key.to_vec(), value.to_vec()));
+            let wanted_entry =
+                wanted.map(|(number, value)| (key(*number).to_vec(), value.to_le_bytes().to_vec()));
+            assert_eq!(found, wanted_entry);
+            assert_eq!(cursor.current().unwrap().map(|(key, _)| key.to_vec()), found.map(|(key, _)| key));
+            at = wanted.map(|(number, _)| *number);
+        }
+    }
+
+    #[test]
+    fn a_cursor_turns_round_at_both_ends() {
+        let db = Db::open(Arc::new(SimDisk::new()), "tree.db", Options::default()).unwrap();
+        let mut txn = db.begin_write().unwrap();
+        let mut tree = txn.tree("t").unwrap();
+        assert_eq!(tree.cursor().next().unwrap(), None);
+        assert_eq!(tree.cursor().prev().unwrap(), None);
+        tree.put(b"a", b"1").unwrap();
+        tree.put(b"b", b"2").unwrap();
+        let (a, b) = (Some((&b"a"[..], &b"1"[..])), Some((&b"b"[..], &b"2"[..])));
+        let mut cursor = tree.cursor();
+        let mut walked = Vec::new();
+        for _ in 0..2 {
+            walked.extend([cursor.next().unwrap(), cursor.next().unwrap(), cursor.next().unwrap()]);
+            assert_eq!(cursor.next().unwrap(), None);
+            walked.extend([cursor.prev().unwrap(), cursor.prev().unwrap(), cursor.prev().unwrap()]);
+            assert_eq!(cursor.prev().unwrap(), None);
+        }
+        assert_eq!(walked, [a, b, None, b, a, None, a, b, None, b, a, None]);
+        assert_eq!(tree.cursor().prev().unwrap(), b);
+    }
+
+    #[test]
+    fn a_prefix_is_all_that_begins_with_it() {
+        let db = Db::open(Arc::new(SimDisk::new()), "tree.db", Options::default()).unwrap();
+        let mut txn = db.begin_write().unwrap();
+        let mut tree = txn.tree("t").unwrap();
+        let keys: [&[u8]; 7] = [b"a", b"ab", b"ab\xff", b"ab\xff\xff", b"ac", b"\xff", b"\xff\xffz"];
+        for key in keys {
+            tree.put(key, b"").unwrap();
+        }
+        for prefix in [&b""[..], b"a", b"ab", b"ab\xff", b"b", b"\xff", b"\xff\xff", b"\xff\xff\xff"] {
+            let wanted: Vec<&[u8]> = keys.into_iter().filter(|key| key.starts_with(prefix)).collect();
+            let found: Vec<&[u8]> = tree.prefix(prefix).map(|entry| entry.unwrap().0).collect();
+            assert_eq!(found, wanted, "{prefix:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use conure_io::{Disk, File};
 use crate::commit::Written;
 use crate::meta::{Meta, TreeState};
 use crate::pins::Pins;
+use crate::planted::Planted;
 use crate::space::Space;
 use crate::view::View;
 use crate::{CheckReport, Durability, Error, Options, ReadTxn, WriteTxn};
@@ -274,6 +275,9 @@ impl Shared {
         snapshots.older.retain_mut(|snapshot| Arc::get_mut(snapshot).is_none());
         let mut pins: Vec<u64> = snapshots.older.iter().map(|snapshot| snapshot.txn).collect();
         pins.push(snapshots.current.txn);
+        if self.options.has(Planted::ReusesPagesEarly) {
+            return pins;
+        }
         if let Err(at) = pins.binary_search(&durable_txn) {
             pins.insert(at, durable_txn);
         }

@@ -90,6 +90,14 @@ pub enum Error {
         /// Its length in bytes.
         len: usize,
     },
+    /// An entry of sorted input is not above the ones before it, or not above those that the tree holds.
+    #[error(
+        "entry {position} of the input is not above the entries before it: sort the input by key, without doubles"
+    )]
+    Unsorted {
+        /// How many entries came before it.
+        position: u64,
+    },
     /// The file has reached its size limit; reads and deletes go on.
     #[error("the database has reached its limit of {limit_bytes} bytes: delete something or raise the limit")]
     Full {
@@ -101,6 +109,18 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what, source }
+    }
+
+    /// Whether it refuses a single entry and leaves the transaction as it was.
+    pub(crate) fn changed_nothing(&self) -> bool {
+        matches!(
+            self,
+            Self::KeyEmpty
+                | Self::KeyTooLong { .. }
+                | Self::ValueTooLong { .. }
+                | Self::Unsorted { .. }
+                | Self::Full { .. }
+        )
     }
 
     pub(crate) fn corrupt(page: u32, reason: impl Into<String>) -> Self {

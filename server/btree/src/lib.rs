@@ -55,18 +55,25 @@ mod open;
 mod options;
 mod page;
 mod pins;
+mod place;
+mod planted;
+mod range;
 mod read;
 mod space;
 mod view;
 mod write;
 
 pub use check::{CheckReport, Problem, TreeReport};
-pub use cursor::Range;
+pub use cursor::Cursor;
 pub use db::{Db, Stats};
 pub use error::Error;
 pub use options::{Durability, Options};
-pub use read::{ReadTxn, Tree, ValueRef};
-pub use write::{TreeMut, WriteTxn};
+#[cfg(feature = "planted-bugs")]
+#[doc(hidden)]
+pub use planted::Planted;
+pub use range::Range;
+pub use read::{Entry, ReadTxn, Tree, ValueRef};
+pub use write::{Appender, TreeMut, WriteTxn};
 
 /// The longest key, in bytes. A key has at least one byte.
 pub const MAX_KEY_BYTES: usize = 4096;

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use crate::bytes::{get_u16, get_u32};
-use crate::page::{COUNT, EXTRA, FIRST_PAGE, GARBAGE, HEADER, Kind, LEVEL, PageId};
+use crate::page::{COUNT, EXTRA, FIRST_PAGE, GARBAGE, HEADER, Kind, LEVEL, OUTSIDE_COUNT, PageId};
 
 /// Value length that says: the value stands on pages of its own.
 pub(crate) const OUTSIDE: u16 = u16::MAX;
@@ -18,6 +18,11 @@ pub(crate) const OUTSIDE: u16 = u16::MAX;
 pub(crate) const REFERENCE: usize = 8;
 pub(crate) const LEAF_CELL: usize = 4;
 pub(crate) const BRANCH_CELL: usize = 6;
+/// Whether the value of a leaf's cell stands outside.
+pub(crate) fn is_outside(leaf_cell: &[u8]) -> bool {
+    get_u16(leaf_cell, 2) == OUTSIDE
+}
+
 /// Levels above the leaves that a tree may have; 2^32 pages need fewer.
 pub(crate) const LEVEL_MAX: u8 = 40;
 
@@ -54,7 +59,12 @@ impl<'a> Node<'a> {
     }
 
     pub(crate) fn garbage(&self) -> usize {
-        get_u32(self.data, GARBAGE) as usize
+        usize::from(get_u16(self.data, GARBAGE))
+    }
+
+    /// In a leaf: how many of its values stand on pages of their own.
+    pub(crate) fn outside_count(&self) -> usize {
+        usize::from(get_u16(self.data, OUTSIDE_COUNT))
     }
 
     /// Bytes in use by slots and cells.
@@ -159,7 +169,7 @@ impl<'a> Node<'a> {
         {
             return Err("its slots and cells overlap");
         }
-        let mut cells = 0;
+        let (mut cells, mut outside) = (0, 0);
         for i in 0..node.count() {
             let range = node.cell_range(i);
             cells += range.len();
@@ -170,10 +180,11 @@ impl<'a> Node<'a> {
                 if node.key(i).is_empty() || node.key(i).len() > crate::MAX_KEY_BYTES {
                     return Err("a key has an impossible length");
                 }
-                if let LeafValue::Outside { page, len } = node.value(i)
-                    && (page < FIRST_PAGE || len as usize > crate::MAX_VALUE_BYTES)
-                {
-                    return Err("a reference to a value is impossible");
+                if let LeafValue::Outside { page, len } = node.value(i) {
+                    outside += 1;
+                    if page < FIRST_PAGE || len as usize > crate::MAX_VALUE_BYTES {
+                        return Err("a reference to a value is impossible");
+                    }
                 }
             } else if node.child(i) < FIRST_PAGE || (i == 0) != node.key(i).is_empty() {
                 return Err("a child entry is impossible");
@@ -182,6 +193,9 @@ impl<'a> Node<'a> {
         // So that the cells always fit when the node is built anew.
         if cells + node.garbage() != data.len() - start {
             return Err("its cells do not fill it");
+        }
+        if outside != node.outside_count() {
+            return Err("it miscounts the values outside of it");
         }
         Ok(())
     }

@@ -16,6 +16,10 @@ pub struct Options {
     /// A write transaction keeps about this many bytes of changed pages in memory before it writes them ahead
     /// of its commit. Default 32 MiB.
     pub dirty_bytes_max: usize,
+    /// A bug to have.
+    #[cfg(feature = "planted-bugs")]
+    #[doc(hidden)]
+    pub planted: Option<crate::Planted>,
 }
 
 impl Default for Options {
@@ -25,6 +29,8 @@ impl Default for Options {
             growth_bytes_min: 1 << 20,
             file_bytes_max: None,
             dirty_bytes_max: 32 << 20,
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
         }
     }
 }

@@ -19,7 +19,10 @@ const TXN: usize = 8;
 const ID: usize = 16;
 const RUN: usize = 20;
 pub(crate) const EXTRA: usize = 24;
+/// In a leaf or branch: bytes among the cells that no slot leads to.
 pub(crate) const GARBAGE: usize = 28;
+/// In a leaf: how many of its values stand outside.
+pub(crate) const OUTSIDE_COUNT: usize = 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

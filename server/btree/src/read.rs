@@ -4,13 +4,18 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use crate::Error;
-use crate::cursor::{self, Range};
+use crate::cursor::Cursor;
 use crate::db::{Shared, Snapshot};
 use crate::meta::TreeState;
+use crate::place;
+use crate::range::Range;
 use crate::view::Source;
 
 /// A value, borrowed from its snapshot's map.
 pub type ValueRef<'a> = &'a [u8];
+
+/// A key and its value, borrowed from their snapshot's map.
+pub type Entry<'a> = (&'a [u8], &'a [u8]);
 
 /// A snapshot: all trees as they were when it began, whatever is committed meanwhile. It may move between threads and
 /// be used by many at once; clones share it. While it lives, the pages that it reaches are not used again.
@@ -38,7 +43,7 @@ impl ReadTxn {
     ///
     /// [`Error::Corrupt`].
     pub fn tree(&self, name: &str) -> Result<Option<Tree<'_>>, Error> {
-        let found = cursor::get(&*self.snapshot, self.snapshot.catalogue, name.as_bytes())?;
+        let found = place::get(&*self.snapshot, self.snapshot.catalogue, name.as_bytes())?;
         let state = found.map(TreeState::decode).transpose()?;
         Ok(state.map(|state| Tree { snapshot: &self.snapshot, state }))
     }
@@ -80,7 +85,37 @@ impl<'a> Tree<'a> {
     ///
     /// [`Error::Corrupt`] when a page on the way is not what was written.
     pub fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'a>>, Error> {
-        cursor::get(self.snapshot, self.state, key)
+        place::get(self.snapshot, self.state, key)
+    }
+
+    /// The first entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn first(&self) -> Result<Option<Entry<'a>>, Error> {
+        self.cursor().first()
+    }
+
+    /// The last entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn last(&self) -> Result<Option<Entry<'a>>, Error> {
+        self.cursor().last()
+    }
+
+    /// A cursor, which can be sought and moved both ways.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor<'a> {
+        Cursor::new(self.snapshot, self.state)
+    }
+
+    /// The entries whose keys begin with `prefix`, in ascending order; from both ends.
+    #[must_use]
+    pub fn prefix(&self, prefix: &[u8]) -> Range<'a> {
+        Range::prefix(self.snapshot, self.state, prefix)
     }
 
     /// The entries whose keys lie within `bounds`, in ascending order; from both ends. To go on from a key, begin a range

@@ -3,15 +3,15 @@
 use super::{Path, WriteTxn};
 use crate::Error;
 use crate::cells::{Cells, branch_cell};
-use crate::cursor;
 use crate::meta::TreeState;
 use crate::node::LeafValue;
 use crate::page::PageId;
+use crate::place;
 use crate::view::Source;
 
 impl WriteTxn {
     pub(super) fn delete_in(&mut self, tree: &mut TreeState, key: &[u8]) -> Result<bool, Error> {
-        if cursor::get(self, *tree, key)?.is_none() {
+        if place::get(self, *tree, key)?.is_none() {
             return Ok(false);
         }
         let (mut path, leaf) = self.descend(tree, key)?;
@@ -29,7 +29,7 @@ impl WriteTxn {
     }
 
     /// Brings a node that lost a cell, at the end of `path`, and those above it back into shape.
-    fn mend(
+    pub(super) fn mend(
         &mut self,
         tree: &mut TreeState,
         path: &mut Path,

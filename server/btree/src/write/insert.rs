@@ -87,7 +87,7 @@ impl WriteTxn {
     }
 
     /// Makes the cell of an entry, its value outside where it would take more than half a page.
-    fn leaf_cell(&mut self, key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>, Error> {
+    pub(super) fn leaf_cell(&mut self, key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>, Error> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let outside = LEAF_CELL + key.len() + len + 2 > self.usable() / 2 && len > REFERENCE;
         let mut cell = vec![0; LEAF_CELL];

@@ -6,8 +6,10 @@
 //! **Invariant:** nothing that another snapshot can reach is changed; dropping the transaction leaves no trace but
 //! free pages with other bytes in them.
 
+mod append;
 mod delete;
 mod insert;
+mod prune;
 mod tree;
 
 use std::sync::Arc;
@@ -15,17 +17,20 @@ use std::sync::Arc;
 use crate::bytes::word;
 use crate::cells::Cells;
 use crate::commit;
-use crate::cursor;
 use crate::db::{Shared, Writer};
 use crate::hash::PageMap;
 use crate::meta::TreeState;
 use crate::node_mut::NodeMut;
 use crate::page::{self, HEADER, Kind, PageId};
 use crate::pins::Freed;
+use crate::place;
+use crate::range::Range;
 use crate::view::Source;
 use crate::{Durability, Error};
 
+pub use append::Appender;
 pub use tree::TreeMut;
+use tree::check_entry;
 
 /// The one write transaction of a database.
 #[derive(Debug)]
@@ -51,6 +56,8 @@ struct OpenTree {
     state: TreeState,
     /// What the catalogue says; none when the tree is new.
     stored: Option<TreeState>,
+    /// Whether it is to be there after the commit even if nothing is put into it.
+    made: bool,
 }
 
 /// The way from the root to a node: each branch on it with the slot that was taken.
@@ -80,24 +87,82 @@ impl WriteTxn {
     ///
     /// [`Error::BadTreeName`]; [`Error::Corrupt`].
     pub fn tree(&mut self, name: &str) -> Result<TreeMut<'_>, Error> {
+        let index = self.tree_state(name)?;
+        self.trees[index].made = true;
+        Ok(TreeMut::new(self, index))
+    }
+
+    /// The tree of that name, if there is one; none is made.
+    ///
+    /// # Errors
+    ///
+    /// As [`WriteTxn::tree`].
+    pub fn existing_tree(&mut self, name: &str) -> Result<Option<TreeMut<'_>>, Error> {
+        let index = self.tree_state(name)?;
+        let tree = &self.trees[index];
+        Ok((tree.made || tree.stored.is_some()).then(|| TreeMut::new(self, index)))
+    }
+
+    /// Where in `trees` the tree of that name is.
+    fn tree_state(&mut self, name: &str) -> Result<usize, Error> {
         if name.is_empty() || name.len() > crate::MAX_TREE_NAME_BYTES {
             return Err(Error::BadTreeName { len: name.len() });
         }
         self.check_usable()?;
-        let index = match self.trees.iter().position(|tree| tree.name == name) {
-            Some(index) => index,
-            None => {
-                let stored =
-                    cursor::get(self, self.catalogue, name.as_bytes())?.map(TreeState::decode).transpose()?;
-                self.trees.push(OpenTree {
-                    name: name.to_owned(),
-                    state: stored.unwrap_or_default(),
-                    stored,
-                });
-                self.trees.len() - 1
+        if let Some(index) = self.trees.iter().position(|tree| tree.name == name) {
+            return Ok(index);
+        }
+        let stored = place::get(self, self.catalogue, name.as_bytes())?.map(TreeState::decode).transpose()?;
+        self.trees.push(OpenTree {
+            name: name.to_owned(),
+            state: stored.unwrap_or_default(),
+            stored,
+            made: false,
+        });
+        Ok(self.trees.len() - 1)
+    }
+
+    /// The names of all trees, as the transaction sees them, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`]; [`Error::TxnFailed`].
+    pub fn tree_names(&self) -> Result<Vec<String>, Error> {
+        self.check_usable()?;
+        let mut names = Range::new(self, self.catalogue, &(..))
+            .map(|entry| entry.map(|(name, _)| String::from_utf8_lossy(name).into_owned()))
+            .collect::<Result<Vec<_>, _>>()?;
+        for tree in self.trees.iter().filter(|tree| tree.made) {
+            if let Err(at) = names.binary_search(&tree.name) {
+                names.insert(at, tree.name.clone());
             }
+        }
+        Ok(names)
+    }
+
+    /// Removes a tree with all that it holds; whether there was one. Looks at the tree's branches, the headers of its
+    /// leaves, and the values that stand outside of leaves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadTreeName`] changes nothing. After [`Error::Corrupt`] and [`Error::Io`] the transaction can only be
+    /// dropped.
+    pub fn drop_tree(&mut self, name: &str) -> Result<bool, Error> {
+        self.tree_state(name)?;
+        self.failed = true;
+        let open = self.trees.iter().position(|tree| tree.name == name).map(|at| self.trees.swap_remove(at));
+        let Some(open) = open.filter(|tree| tree.made || tree.stored.is_some()) else {
+            self.failed = false;
+            return Ok(false);
         };
-        Ok(TreeMut::new(self, index))
+        self.release_all(open.state)?;
+        if open.stored.is_some() {
+            let mut catalogue = self.catalogue;
+            self.delete_in(&mut catalogue, name.as_bytes())?;
+            self.catalogue = catalogue;
+        }
+        self.failed = false;
+        Ok(true)
     }
 
     /// Makes all changes visible to new readers at once, and with [`Durability::Durable`] safe from any crash,
@@ -152,7 +217,7 @@ impl WriteTxn {
     /// Writes what the open trees have become into the catalogue.
     fn store_trees(&mut self) -> Result<(), Error> {
         for tree in std::mem::take(&mut self.trees) {
-            if tree.stored != Some(tree.state) {
+            if tree.stored != Some(tree.state) && (tree.made || tree.stored.is_some()) {
                 let mut catalogue = self.catalogue;
                 self.put_in(&mut catalogue, tree.name.as_bytes(), &[&tree.state.encode()])?;
                 self.catalogue = catalogue;
@@ -351,3 +416,6 @@ impl TreeState {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,11 @@
 
 use std::ops::RangeBounds;
 
-use super::WriteTxn;
-use crate::cursor::{self, Range};
+use super::prune::Bounds;
+use super::{Appender, WriteTxn};
+use crate::cursor::Cursor;
+use crate::place;
+use crate::range::Range;
 use crate::read::ValueRef;
 use crate::{Error, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
@@ -20,6 +23,13 @@ fn check_key(key: &[u8]) -> Result<(), Error> {
         1..=MAX_KEY_BYTES => Ok(()),
         len => Err(Error::KeyTooLong { len }),
     }
+}
+
+/// Refuses an entry that cannot be stored; the length of its value.
+pub(super) fn check_entry(key: &[u8], parts: &[&[u8]]) -> Result<usize, Error> {
+    check_key(key)?;
+    let len = parts.iter().map(|part| part.len()).sum();
+    if len > MAX_VALUE_BYTES { Err(Error::ValueTooLong { len }) } else { Ok(len) }
 }
 
 impl<'txn> TreeMut<'txn> {
@@ -47,7 +57,19 @@ impl<'txn> TreeMut<'txn> {
     pub fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>, Error> {
         check_key(key)?;
         self.txn.check_usable()?;
-        cursor::get(&*self.txn, self.txn.trees[self.index].state, key)
+        place::get(&*self.txn, self.txn.trees[self.index].state, key)
+    }
+
+    /// A cursor over the tree as the transaction sees it now.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor<'_> {
+        Cursor::new(&*self.txn, self.txn.trees[self.index].state)
+    }
+
+    /// The entries whose keys begin with `prefix`, in ascending order; from both ends.
+    #[must_use]
+    pub fn prefix(&self, prefix: &[u8]) -> Range<'_> {
+        Range::prefix(&*self.txn, self.txn.trees[self.index].state, prefix)
     }
 
     /// The entries whose keys lie within `bounds`, in ascending order; from both ends.
@@ -71,11 +93,7 @@ impl<'txn> TreeMut<'txn> {
     ///
     /// As [`TreeMut::put`].
     pub fn put_parts(&mut self, key: &[u8], parts: &[&[u8]]) -> Result<(), Error> {
-        check_key(key)?;
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        if len > MAX_VALUE_BYTES {
-            return Err(Error::ValueTooLong { len });
-        }
+        let len = check_entry(key, parts)?;
         self.txn.check_room(len)?;
         self.change(|txn, state| txn.put_in(state, key, parts))
     }
@@ -89,6 +107,53 @@ impl<'txn> TreeMut<'txn> {
     pub fn delete(&mut self, key: &[u8]) -> Result<bool, Error> {
         check_key(key)?;
         self.change(|txn, state| txn.delete_in(state, key))
+    }
+
+    /// Removes all keys within `bounds` and returns how many there were. Takes a time that depends on the number of
+    /// leaves, not of keys: of the leaves between the first and the last only the headers are looked at, and the
+    /// values that stand outside of them.
+    ///
+    /// # Errors
+    ///
+    /// After [`Error::Corrupt`] and [`Error::Io`] the transaction can only be dropped.
+    pub fn delete_range<'k>(&mut self, bounds: impl RangeBounds<&'k [u8]>) -> Result<u64, Error> {
+        let bounds =
+            Bounds { lower: bounds.start_bound().map(|key| *key), upper: bounds.end_bound().map(|key| *key) };
+        self.change(|txn, state| txn.delete_range_in(state, bounds))
+    }
+
+    /// Adds entries behind the last one: sorted, without doubles, and all keys above those of the tree. Pages are filled
+    /// densely, each once; memory is bounded by [`crate::Options::dirty_bytes_max`]. Followed by a durable commit, this
+    /// costs two syncs however much it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TxnFailed`], [`Error::Corrupt`].
+    pub fn appender(&mut self) -> Result<Appender<'_>, Error> {
+        Appender::new(self.txn, self.index)
+    }
+
+    /// Adds all of `entries`, as [`TreeMut::appender`] does; how many they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsorted`], [`Error::KeyEmpty`], [`Error::KeyTooLong`], [`Error::ValueTooLong`] and [`Error::Full`] refuse an
+    /// entry: those before it are in the tree, and the transaction can go on. After [`Error::Corrupt`] and
+    /// [`Error::Io`] it can only be dropped.
+    pub fn load_sorted<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<u64, Error> {
+        let mut appender = self.appender()?;
+        let refused = entries
+            .into_iter()
+            .try_for_each(|(key, value)| appender.push(key.as_ref(), value.as_ref()))
+            .err();
+        match refused {
+            None => appender.finish(),
+            Some(error) if error.changed_nothing() => appender.finish().and(Err(error)),
+            Some(error) => Err(error),
+        }
     }
 
     fn change<T>(
@@ -108,7 +173,7 @@ impl<'txn> TreeMut<'txn> {
 
 impl WriteTxn {
     /// Refuses a put that would make the file longer than it may be.
-    fn check_room(&self, value_len: usize) -> Result<(), Error> {
+    pub(super) fn check_room(&self, value_len: usize) -> Result<(), Error> {
         let Some(limit_bytes) = self.shared.options.file_bytes_max else { return Ok(()) };
         let writer = self.writer();
         let page_size = self.page_size() as u64;
