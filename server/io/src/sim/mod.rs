@@ -44,6 +44,8 @@ struct State {
     journal: Journal,
     faults: Faults,
     syncs: u64,
+    /// Processes that were killed: files that they opened are dead.
+    killed: u64,
 }
 
 impl SimDisk {
@@ -53,7 +55,7 @@ impl SimDisk {
     }
 
     fn with_state(inodes: Vec<Inode>, names: BTreeMap<String, usize>, journal: Journal) -> Self {
-        let state = State { inodes, names, journal, faults: Faults::default(), syncs: 0 };
+        let state = State { inodes, names, journal, faults: Faults::default(), syncs: 0, killed: 0 };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -124,9 +126,11 @@ impl SimDisk {
     }
 
     /// Lets go of all locks, as when the process that holds them is killed. What it wrote is not lost by that, nor
-    /// synced; its open files must not be used any more.
+    /// synced; whatever changes its open files fails from now on and leaves no trace.
     pub fn kill_process(&self) {
-        for inode in &mut self.state().inodes {
+        let mut state = self.state();
+        state.killed += 1;
+        for inode in &mut state.inodes {
             inode.locked = false;
         }
     }
@@ -210,6 +214,7 @@ impl Disk for SimDisk {
             file,
             writable: mode != OpenMode::Read,
             holds_lock: AtomicBool::new(false),
+            killed: state.killed,
         }))
     }
 
@@ -246,12 +251,16 @@ struct SimFile {
     file: fs::File,
     writable: bool,
     holds_lock: AtomicBool,
+    /// How many processes had been killed when it was opened.
+    killed: u64,
 }
 
 impl SimFile {
-    fn check_writable(&self) -> io::Result<()> {
-        if self.writable {
-            Ok(())
+    /// The disk, for a change by a process that lives.
+    fn changing(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.state();
+        if self.writable && state.killed == self.killed {
+            Ok(state)
         } else {
             Err(io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()))
         }
@@ -264,8 +273,7 @@ impl File for SimFile {
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.check_writable()?;
-        let mut state = self.disk.state();
+        let mut state = self.changing()?;
         let end = offset + buf.len() as u64;
         let growth = end.saturating_sub(state.inodes[self.inode].len);
         let total = state.total_len();
@@ -285,8 +293,7 @@ impl File for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.check_writable()?;
-        let mut state = self.disk.state();
+        let mut state = self.changing()?;
         let growth = len.saturating_sub(state.inodes[self.inode].len);
         let total = state.total_len();
         state.faults.on_growth(growth, total)?;
@@ -298,6 +305,9 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
+        if state.killed != self.killed {
+            return Err(io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()));
+        }
         state.syncs += 1;
         let result = state.faults.on_sync();
         let inode = self.inode;
@@ -324,7 +334,11 @@ impl File for SimFile {
 impl Drop for SimFile {
     fn drop(&mut self) {
         if self.holds_lock.load(Ordering::Relaxed) {
-            self.disk.state().inodes[self.inode].locked = false;
+            let mut state = self.disk.state();
+            // After a kill, the lock may be another process's.
+            if state.killed == self.killed {
+                state.inodes[self.inode].locked = false;
+            }
         }
     }
 }
