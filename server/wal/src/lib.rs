@@ -16,6 +16,7 @@ mod cache;
 mod error;
 mod floor;
 mod format;
+mod inspect;
 mod logical;
 mod opening;
 mod options;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use error::Error;
 pub use floor::{Floor, Mark};
+pub use inspect::{Inspection, SegmentFile};
 pub use logical::Purged;
 pub use options::{OPAQUE_BYTES_MAX, Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use recover::Recovered;
