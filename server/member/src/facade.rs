@@ -51,6 +51,11 @@ pub struct Tuning {
     pub checkpoint_bytes: u64,
     /// So many entries stay in the log behind a checkpoint, for followers that lag a little.
     pub keep_entries: u64,
+    /// But no more than so many bytes of them.
+    pub keep_bytes: u64,
+    /// How many bytes of its log an arbiter keeps for data members that do not hold them. Past that it lets go of
+    /// more; should nobody else hold them, the cluster stands still rather than lose them.
+    pub arbiter_keep_bytes: u64,
     /// How many changes may wait at once.
     pub writes_in_flight_max: usize,
     /// How many bytes of keys and values may wait at once.
@@ -68,6 +73,8 @@ impl Default for Tuning {
             checkpoint_entries: 50_000,
             checkpoint_bytes: 64 << 20,
             keep_entries: 5_000,
+            keep_bytes: 256 << 20,
+            arbiter_keep_bytes: 512 << 20,
             writes_in_flight_max: 4_096,
             write_bytes_in_flight_max: 64 << 20,
         }

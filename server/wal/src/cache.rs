@@ -115,6 +115,19 @@ impl Entries {
         }
     }
 
+    /// The first entry of the longest tail that holds at most `bytes_max` payload bytes, or the end.
+    pub(crate) fn tail_within(&self, bytes_max: u64) -> u64 {
+        let evicted = self.slots.len() - self.cached.len();
+        let on_disk = self.slots.iter().take(evicted).map(|slot| u64::from(slot.payload_bytes));
+        let in_memory = self.cached.iter().map(|cached| cached.payload.len() as u64);
+        let mut bytes = 0_u64;
+        let fits = in_memory.rev().chain(on_disk.rev()).take_while(|len| {
+            bytes = bytes.saturating_add(*len);
+            bytes <= bytes_max
+        });
+        self.end() - fits.count() as u64
+    }
+
     /// Where the entries of `from..to` are that are held, up to `bytes_max` payload bytes but at least one.
     pub(crate) fn find(&self, from: u64, to: u64, bytes_max: usize) -> Vec<Found> {
         let mut found = Vec::new();
@@ -179,6 +192,21 @@ mod tests {
         entries.durable(1, 2, slot(8));
         entries.evict();
         assert!(matches!(entries.find(1, 2, 9)[..], [Found::Disk { slot: Slot { offset: 8, .. }, .. }]));
+    }
+
+    #[test]
+    fn a_tail_holds_no_more_bytes_than_asked_for_in_memory_or_on_disk() {
+        let mut entries = Entries::new(0, VecDeque::new(), 8);
+        assert_eq!(entries.tail_within(100), 0);
+        for index in 5..10 {
+            entries.push(index, Bytes::from_static(b"four"), index);
+            entries.durable(index, index, slot(0));
+        }
+        entries.evict();
+        assert_eq!(entries.cached(), (2, 8));
+        for (bytes_max, first) in [(0, 10), (4, 9), (11, 8), (12, 7), (19, 6), (20, 5), (99, 5)] {
+            assert_eq!(entries.tail_within(bytes_max), first, "{bytes_max}");
+        }
     }
 
     #[test]

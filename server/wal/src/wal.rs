@@ -152,6 +152,11 @@ impl Wal {
         self.shared.lock().logical.entries.map(|(_, last)| last)
     }
 
+    /// The index from which on the entries held have at most `bytes_max` payload bytes together.
+    pub fn tail_within(&self, bytes_max: u64) -> u64 {
+        self.shared.lock().entries.tail_within(bytes_max)
+    }
+
     /// How far the log was purged, durably or not.
     pub fn purged(&self) -> Option<Purged> {
         self.shared.lock().logical.purged.clone()

@@ -1,4 +1,4 @@
-//! What runs by itself in each life: checkpoints by size, an arbiter's hand-over and purge, joint configurations
+//! What runs by itself in each life: checkpoints and purges by size, an arbiter's hand-over and purge, joint configurations
 //! that a lost leader left behind, and noticing that this member was released or removed.
 
 use std::sync::Arc;
@@ -78,6 +78,7 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
         }
         if ticked {
             checkpoint_by_size(&node, &mut logged_at_checkpoint).await;
+            purge_by_size(&node).await;
             if node.role == Role::Arbiter {
                 purge(&node).await;
             }
@@ -130,6 +131,22 @@ async fn checkpoint_by_size(node: &Node, logged_at_checkpoint: &mut u64) {
         && node.raft.trigger().snapshot().await.is_ok()
     {
         *logged_at_checkpoint = logged;
+    }
+}
+
+/// Lets go of log behind the checkpoint that is more than may be kept, however few entries that is.
+async fn purge_by_size(node: &Node) {
+    let keep_bytes = match node.role {
+        Role::Data => node.tuning.keep_bytes,
+        Role::Arbiter => node.tuning.arbiter_keep_bytes,
+    };
+    let Ok(wal) = node.log.wal() else { return };
+    let metrics = node.metrics();
+    let Some(snapshot) = metrics.snapshot.filter(|_| wal.stats().disk_bytes > keep_bytes) else { return };
+    let upto = wal.tail_within(keep_bytes).saturating_sub(1).min(snapshot.index());
+    if upto > metrics.purged.map_or(0, |log_id| log_id.index()) {
+        // Asked again on the next tick where Raft is too busy to listen.
+        let _ = node.raft.trigger().purge_log(upto).await;
     }
 }
 

@@ -61,6 +61,8 @@ impl Core {
                 Ok(None) => return Err(self.node().err().unwrap_or(Refusal::NoLeader)),
                 Ok(Some(Ok(index))) => break index,
                 Ok(Some(Err(NoIndex::NoLeader | NoIndex::Unconfirmed))) => {
+                    // Another member will answer sooner.
+                    self.node()?;
                     if timeout_at(deadline, sleep(RETRY)).await.is_err() {
                         return Err(late(true));
                     }

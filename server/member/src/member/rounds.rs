@@ -103,10 +103,16 @@ impl Round for IndexRound {
 }
 
 async fn lead(raft: &ConureRaft) -> Result<u64, NoIndex> {
-    let asked = tokio::time::timeout(ROUND_PATIENCE, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await;
-    match asked {
-        Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
-        Ok(Err(_)) | Err(_) => Err(NoIndex::Unconfirmed),
+    let confirmed = raft.get_read_linearizer(ReadPolicy::ReadIndex);
+    // A leader that hands over gets no more acknowledgements: its readers shall ask the next one at once.
+    let wait = raft.wait(Some(ROUND_PATIENCE));
+    let lost = wait.metrics(|m| m.current_leader != Some(m.id), "lose leadership");
+    tokio::select! {
+        asked = confirmed => {
+            asked.map(|linearizer| linearizer.read_log_id().index()).map_err(|_| NoIndex::Unconfirmed)
+        }
+        // Or as long as a leader may take.
+        _ = lost => Err(NoIndex::Unconfirmed),
     }
 }
 

@@ -74,8 +74,9 @@ impl Core {
 
     pub(crate) fn raft_config(&self) -> api::RaftConfig {
         let Some(node) = self.any_node() else { return api::RaftConfig { members: Vec::new() } };
-        let metrics = node.metrics();
-        let membership = metrics.membership_config.membership();
+        // What was applied is committed: a change that may still be undone is not shown.
+        let applied = node.store.applied();
+        let membership = &applied.membership;
         let voters: Vec<u64> = membership.voter_ids().collect();
         let members = membership.nodes().map(|(id, peer)| api::MemberInfo {
             id: peer.name.clone(),

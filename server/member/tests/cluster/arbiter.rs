@@ -98,3 +98,39 @@ async fn an_arbiter_keeps_its_log_until_every_data_voter_holds_it() {
     eventually("the arbiter lets go as well", async || raft(&members[2], "purged_index") > held + 50).await;
     stop_all(members).await;
 }
+
+/// Rather than fill its disk for a data member that does not come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_arbiter_lets_go_of_more_past_its_size_limit() {
+    let small = |place: Place| {
+        place.tuned(|tuning| {
+            tuning.checkpoint_entries = 5;
+            tuning.arbiter_keep_bytes = 2 << 20;
+        })
+    };
+    let places = [
+        small(Place::new("node1").bootstrap()),
+        small(Place::new("node2")),
+        small(Place::new("judge").arbiter()),
+    ];
+    let members = [places[0].start().await, places[1].start().await, places[2].start().await];
+    leads(&members[0]).await;
+    join(&members[0], &places[1]).await;
+    join(&members[0], &places[2]).await;
+    members[1].halt().await;
+    let held = members[0].stats()["raft"]["matched"]["node2"].as_u64().unwrap();
+    let big = "x".repeat(1 << 20);
+    for i in 0..20 {
+        put(&[&members[0]], &format!("key{i}"), &big).await;
+    }
+    eventually("the arbiter let go of what the absent member does not hold", async || {
+        members[2].stats()["raft"]["purged_index"].as_u64() > Some(held)
+    })
+    .await;
+    // A data member brings the absent one up to date.
+    let back = places[1].start().await;
+    for i in 0..20 {
+        assert!(get(&back, &format!("key{i}")).await.is_some());
+    }
+    stop_all(vec![members[0].clone(), back, members[2].clone()]).await;
+}

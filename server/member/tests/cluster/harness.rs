@@ -156,7 +156,13 @@ pub(crate) async fn get(member: &Member, key: &str) -> Option<String> {
 
 /// Three members of one cluster, the first of which founded it.
 pub(crate) async fn three() -> (Vec<Place>, Vec<Member>) {
-    let places = vec![Place::new("node1").bootstrap(), Place::new("node2"), Place::new("node3")];
+    three_of(|place| place).await
+}
+
+/// The same, each made by `shape` into what it shall be.
+pub(crate) async fn three_of(shape: impl Fn(Place) -> Place) -> (Vec<Place>, Vec<Member>) {
+    let places = [Place::new("node1").bootstrap(), Place::new("node2"), Place::new("node3")];
+    let places: Vec<Place> = places.into_iter().map(shape).collect();
     let mut members = Vec::new();
     for place in &places {
         members.push(place.start().await);

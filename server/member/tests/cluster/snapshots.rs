@@ -49,6 +49,29 @@ async fn a_member_that_lags_behind_the_purged_log_gets_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_values_keep_no_more_log_than_its_bytes() {
+    let place = Place::new("node1").bootstrap().tuned(|tuning| {
+        tuning.checkpoint_bytes = 1 << 20;
+        tuning.keep_bytes = 2 << 20;
+    });
+    let member = place.start().await;
+    leads(&member).await;
+    let big = "x".repeat(1 << 20);
+    for i in 0..12 {
+        put(&[&member], &format!("key{i}"), &big).await;
+    }
+    let log = |figure: &str| member.stats()["log"][figure].as_u64().unwrap();
+    eventually("the log is purged to its last two values", async || {
+        log("last_index") - log("first_index") <= 2
+    })
+    .await;
+    for i in 0..12 {
+        assert_eq!(get(&member, &format!("key{i}")).await.map(|value| value.len()), Some(big.len()));
+    }
+    member.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_is_whole_and_checksummed() {
     let place = Place::new("node1").bootstrap();
     let member = place.start().await;
