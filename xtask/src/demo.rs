@@ -41,6 +41,12 @@ pub(crate) fn up(binaries: Option<PathBuf>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The same on an instance that is up, for the tests.
+pub(crate) fn show(local: &Local, images: &Images) -> Result<()> {
+    let demo = Demo { local };
+    demo.show(images).with_context(|| demo.diagnosis())
+}
+
 fn compile() -> Result<PathBuf> {
     step("compiling the server and the operator", |step| {
         let mut build = Command::new("cargo");

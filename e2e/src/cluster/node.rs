@@ -124,6 +124,13 @@ pub fn import(paths: &Paths, node: u8, archive: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Gives an image that was imported into one node another name as well.
+pub fn tag(paths: &Paths, node: u8, image: &str, name: &str) -> Result<()> {
+    output(ctr(paths, node).args(["images", "tag", "--force", image, name]), Duration::from_secs(20))
+        .with_context(|| format!("naming {image} {name} on node{node}"))?;
+    Ok(())
+}
+
 fn containerd_configuration(home: &Path) -> String {
     let home = home.display();
     // restrict_oom_score_adj: the machine may not let us raise priorities. A debug log would fill disks.

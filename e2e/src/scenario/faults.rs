@@ -10,10 +10,10 @@ use k8s_openapi::api::core::v1::Pod;
 use rustix::process::Signal;
 
 use crate::cluster::Instance;
-use crate::cluster::instance::node_number;
-use crate::cluster::network;
+use crate::cluster::instance::{NODES, node_number};
 use crate::cluster::paths::Paths;
 use crate::cluster::state::Process;
+use crate::cluster::{network, node};
 use crate::process::output;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -35,6 +35,11 @@ impl Faults {
     /// The API server's audit log.
     pub(super) fn audit_log(&self) -> PathBuf {
         self.paths.audit_log()
+    }
+
+    /// Gives an image another name as well, on every node.
+    pub(super) fn tag(&self, image: &str, name: &str) -> Result<()> {
+        (1..=NODES).try_for_each(|number| node::tag(&self.paths, number, image, name))
     }
 
     /// Takes a node, pods included, off the network.

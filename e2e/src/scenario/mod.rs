@@ -10,6 +10,7 @@ mod arbiter;
 mod bad_input;
 mod charts;
 mod delete;
+mod documented;
 mod faults;
 mod install;
 mod node;
@@ -82,4 +83,5 @@ pub const STEPS: &[Step] = &[
     step!(charts::ha_chart_grows_by_an_upgrade),
     step!(local rbac::every_granted_verb_is_used_and_none_refused),
     step!(install::everything_is_removed_again),
+    step!(local documented::documented_commands_do_what_the_pages_say),
 ];

@@ -13,16 +13,17 @@ use conure_e2e::progress::{self, Step};
 
 use super::charts;
 use crate::cargo::{self, Tally, cargo};
-use crate::cluster;
 use crate::images::Images;
 use crate::report::Report;
+use crate::{cluster, demo};
 
 pub(super) const NAME: &str = "end-to-end tests";
+pub(super) const DEMONSTRATION: &str = "demonstration";
 
 /// On the instance of the tests, started afresh and removed afterwards.
 pub(super) fn check(report: &mut Report, instance: Instance, tools: &Path) {
     let Some(images) = report.stage("images", || Ok((build_images()?, String::new()))) else {
-        return report.not_run(&[charts::ON_KUBERNETES, NAME]);
+        return report.not_run(&[charts::ON_KUBERNETES, NAME, DEMONSTRATION]);
     };
     let up = report.stage("local Kubernetes", || {
         let local = Local::hold(instance, tools)?;
@@ -30,15 +31,21 @@ pub(super) fn check(report: &mut Report, instance: Instance, tools: &Path) {
         import(&local, &images)?;
         Ok((local, String::new()))
     });
-    let Some(local) = up else { return report.not_run(&[charts::ON_KUBERNETES, NAME]) };
+    let Some(local) = up else { return report.not_run(&[charts::ON_KUBERNETES, NAME, DEMONSTRATION]) };
     charts::check_on(report, &local);
     let passed = report.check(NAME, |step| {
         let tally = run_on(&local, &images, &[], step)?;
         tally.judge()?;
         Ok(tally.to_string())
     });
-    if !passed {
+    // The tests leave nothing behind when they pass.
+    let shown =
+        passed && report.stage(DEMONSTRATION, || Ok((demo::show(&local, &images)?, String::new()))).is_some();
+    if !shown {
         dump(&local);
+    }
+    if !passed {
+        report.not_run(&[DEMONSTRATION]);
     }
     report.stage("local Kubernetes removed", || Ok((local.down()?, String::new())));
 }

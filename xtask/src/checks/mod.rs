@@ -40,6 +40,7 @@ fn kubernetes(report: &mut Report) {
             leftovers::NAME,
             charts::ON_KUBERNETES,
             end_to_end::NAME,
+            end_to_end::DEMONSTRATION,
             build_stage::NAME,
         ]);
     };
