@@ -12,7 +12,7 @@ use conure_io::{Disk, File, OpenMode};
 use crate::commit::{self, Written};
 use crate::db::{Shared, Writer};
 use crate::meta::{self, Label, Meta, SECTOR, Slot, TreeState};
-use crate::page::FIRST_PAGE;
+use crate::page::{FIRST_PAGE, PageId};
 use crate::pins::Pins;
 use crate::planted::Planted;
 use crate::space::Space;
@@ -170,8 +170,7 @@ fn recover(file: Arc<dyn File>, name: &str, options: Options) -> Result<Shared, 
         return Err(Error::corrupt(0, "neither meta page describes a whole commit"));
     };
 
-    // Whoever wrote this may have been killed before its sync: what was read is not yet what a crash would leave.
-    file.sync_data().map_err(Error::io("sync the database file"))?;
+    write_again(file.as_ref(), &options, slot, &meta, &view)?;
     let other_is_sound = matches!(&slots[1 - usize::from(slot)], Slot::Whole(other) if other.txn < meta.txn);
     let must_seal = !meta.list.is_empty() || !other_is_sound;
     // Commit numbers of a commit that failed are not used again: its leavings must not pass for a new one's.
@@ -192,6 +191,26 @@ fn recover(file: Arc<dyn File>, name: &str, options: Options) -> Result<Shared, 
         syncs += 1;
     }
     Ok(Shared::new(file, options, writer, syncs))
+}
+
+/// Makes durable what was read. Whoever wrote it may have been killed before its sync, or its sync may have failed: then
+/// the system shows what the disk does not have and takes it for written, so that another sync alone changes nothing.
+fn write_again(file: &dyn File, options: &Options, slot: u8, meta: &Meta, view: &View) -> Result<(), Error> {
+    let what = "write the last commit to the database file once more";
+    let write = |bytes: &[u8], page: PageId| {
+        file.write_all_at(bytes, u64::from(page) * meta.page_size as u64).map_err(Error::io(what))
+    };
+    let len = file.len().and_then(|len| file.set_len(len));
+    len.map_err(Error::io(what))?;
+    if options.has(Planted::OpensBySyncAlone) {
+        return file.sync_data().map_err(Error::io("sync the database file"));
+    }
+    for (page, _) in &meta.list {
+        write(view.run(*page)?, *page)?;
+    }
+    // The bytes that are there: whatever a crash leaves of them is no worse than it was.
+    write(&meta.encode(slot), PageId::from(slot))?;
+    file.sync_data().map_err(Error::io("sync the database file"))
 }
 
 /// A crash leaves whole sectors. One that is not whole is damage, and where it may belong to the newest commit, going

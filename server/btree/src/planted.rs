@@ -6,7 +6,10 @@ use crate::Options;
 
 /// A bug that loses data when the power fails at a bad moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
+#[cfg_attr(
+    not(feature = "planted-bugs"),
+    expect(unreachable_pub, reason = "public where it can be asked for")
+)]
 pub enum Planted {
     /// A commit returns without the sync that makes it durable.
     NoCommitSync,
@@ -16,6 +19,8 @@ pub enum Planted {
     ReusesPagesEarly,
     /// Opening trusts a meta page whose listed pages are not there.
     TrustsList,
+    /// Opening takes for durable what it reads, once a sync has returned.
+    OpensBySyncAlone,
 }
 
 impl Options {

@@ -173,7 +173,11 @@ impl Work {
                 Ok(())
             }
         })
-        .map_err(|verdict| Failure { case: Case { workload: self.number, image: number }, verdict, origin })
+        .map_err(|verdict| Failure {
+            case: Case { workload: self.number, image: number },
+            verdict,
+            origin,
+        })
     }
 
     /// What opening did to the image may be torn too, and what came after it.
@@ -194,7 +198,12 @@ impl Work {
 
     /// A process killed in the middle: the next one finds what is not durable yet, and must make it so before it builds
     /// on it.
-    fn kill_then_crash(&self, prefix: usize, random: &mut Random, origin: &mut String) -> Result<(), Verdict> {
+    fn kill_then_crash(
+        &self,
+        prefix: usize,
+        random: &mut Random,
+        origin: &mut String,
+    ) -> Result<(), Verdict> {
         *origin = format!("killed after operation {prefix}");
         let found = judge(&self.recorded, prefix, &self.recorded.disk.kill_image(prefix)?)?;
         let shape = Shape { ops: 60, steps: random.below(4), faults: false };
@@ -205,7 +214,11 @@ impl Work {
         let image = again.disk.crash_image(later, random.next_u64())?;
         let opened = again.commits.first().and_then(|commit| commit.returned).is_some_and(|at| at <= later);
         // Before opening had returned, what was there when the process was killed may still come and go.
-        if opened { judge(&again, later, &image)? } else { judge(&self.recorded, prefix, &image)? };
+        if opened {
+            judge(&again, later, &image)?
+        } else {
+            judge(&self.recorded, prefix, &image)?
+        };
         Ok(())
     }
 }
