@@ -13,7 +13,10 @@ use crate::model::{Model, one_of};
 use crate::record::{Recorded, Shape, random_options, record};
 
 /// Images of each prefix, each with choices of its own.
-pub const CHOICES: u64 = 5;
+const CHOICES: u64 = 5;
+
+/// Images of a prefix that ends right before a sync: most is at stake there.
+const CHOICES_BEFORE_SYNC: u64 = 20;
 
 /// Which images are made.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +34,7 @@ pub struct Plan {
 pub struct Case {
     /// The workload's number.
     pub workload: u64,
-    /// The image's number: prefix times [`CHOICES`] plus choice.
+    /// The image's number within it: those of the empty prefix come first.
     pub image: u64,
 }
 
@@ -102,6 +105,8 @@ struct Work {
     number: u64,
     seed: u64,
     recorded: Recorded,
+    /// For each prefix, the number of the first image of the next one.
+    ends: Vec<u64>,
 }
 
 /// Hands out images in order, recording a workload when the one before is used up.
@@ -152,16 +157,24 @@ impl Work {
             verdict,
             origin: "the workload itself, without a crash".to_owned(),
         })?;
-        Ok(Self { number, seed, recorded })
+        let mut end = 0;
+        let mut points = recorded.disk.sync_points().into_iter().peekable();
+        // Every prefix, the empty and the whole one included.
+        let ends = (0..=recorded.disk.ops()).map(|prefix| {
+            let before_sync = points.next_if_eq(&prefix).is_some();
+            end += if before_sync { CHOICES_BEFORE_SYNC } else { CHOICES };
+            end
+        });
+        let ends = ends.collect();
+        Ok(Self { number, seed, recorded, ends })
     }
 
-    /// Every prefix, the empty and the whole one included.
     fn images(&self) -> u64 {
-        (self.recorded.disk.ops() as u64 + 1) * CHOICES
+        self.ends.last().copied().unwrap_or(0)
     }
 
     fn image(&self, number: u64) -> Result<(), Failure> {
-        let prefix = usize::try_from(number / CHOICES).unwrap_or(usize::MAX);
+        let prefix = self.ends.partition_point(|end| *end <= number);
         let mut origin = String::new();
         let random = &mut Random::new(mixed(self.seed, number));
         guarded(|| match number % CHOICES {

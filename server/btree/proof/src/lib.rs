@@ -1,6 +1,6 @@
 //! What the storage engine is proved with.
 //!
-//! [`model`] is a database as a `BTreeMap` and the random changes that are made to both; [`record`] does random things
+//! [`model`] is a database as a `BTreeMap`, and [`change`] makes random changes to both; [`record`] does random things
 //! to an engine on a simulated disk and remembers what each durable commit left; [`judge`] opens what a crash at any
 //! moment of that may have left; [`crash`] does so many times, on all processors. Used by the engine's tests and by
 //! `cargo xtask crash`.
@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** nothing here knows how the engine does what it does; it uses the public interface alone.
 
+pub mod change;
 pub mod crash;
 pub mod judge;
 pub mod model;

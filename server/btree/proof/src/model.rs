@@ -1,9 +1,9 @@
-//! A database as maps, and random changes that are made to it and to an engine alike.
+//! A database as maps, and what it is filled with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use conure_btree::{Db, Error, Options, ReadTxn, TreeMut, WriteTxn};
+use conure_btree::{Db, Error, Options, ReadTxn};
 use conure_io::{Random, SimDisk};
 
 use crate::NAME;
@@ -122,56 +122,4 @@ pub fn below(random: &mut Random, bound: usize) -> usize {
 /// One of `choices`, which must not be empty.
 pub fn one_of<T: Copy>(random: &mut Random, choices: &[T]) -> T {
     choices[below(random, choices.len())]
-}
-
-/// One random change to a tree, made to its model too. Where the file has reached its size limit, neither changes.
-///
-/// # Errors
-///
-/// Another error of the engine than [`Error::Full`]; an answer that the model would not give.
-pub fn change_key(
-    random: &mut Random,
-    tree: &mut TreeMut<'_>,
-    model: &mut Entries,
-    space: u64,
-    deletes_percent: u64,
-) -> Result<(), Finding> {
-    let key = random_key(random, space);
-    if random.chance(deletes_percent) {
-        let (was_there, found) = (model.remove(&key).is_some(), tree.delete(&key)?);
-        return Finding::unless(found == was_there, || format!("the delete of {key:?} answered {found}"));
-    }
-    let value = random_value(random);
-    let (head, tail) = value.split_at(value.len() / 3);
-    match tree.put_parts(&key, &[head, tail]) {
-        Ok(()) => drop(model.insert(key, value)),
-        Err(Error::Full { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(())
-}
-
-/// Changes a few keys of a few trees.
-///
-/// # Errors
-///
-/// As [`change_key`].
-pub fn change_trees(
-    random: &mut Random,
-    txn: &mut WriteTxn,
-    model: &mut Model,
-    space: u64,
-) -> Result<(), Finding> {
-    let deletes = one_of(random, &[10, 50, 90]);
-    // Now and then so much that the commit's pages are too many for its meta page.
-    let changes = if random.chance(8) { 300 } else { 25 };
-    for _ in 0..=random.below(3) {
-        let name = format!("tree{}", random.below(3));
-        let mut tree = txn.tree(&name)?;
-        let entries = model.entry(name).or_default();
-        for _ in 0..random.below(changes) {
-            change_key(random, &mut tree, entries, space, deletes)?;
-        }
-    }
-    Ok(())
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use conure_btree::{Db, Durability, Error, Options, ReadTxn};
 use conure_io::{Random, SimDisk};
 
-use crate::model::{Finding, Model, change_trees, contents, one_of, open, options};
+use crate::change::change_trees;
+use crate::model::{Finding, Model, contents, one_of, open, options};
 
 /// A state that a durable commit left or, where a fault broke it off, may have left.
 #[derive(Debug, Clone)]
@@ -160,7 +161,7 @@ impl Recorder {
                 return change_trees(random, &mut txn, &mut self.now.clone(), space);
             }
             4 => return self.sync(),
-            5 if faults => return self.fail(random, space),
+            5 | 6 if faults => return self.fail(random, space),
             _ => {}
         }
         let durability =

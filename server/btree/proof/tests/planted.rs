@@ -8,7 +8,7 @@ use conure_proof::record::random_options;
 use conure_proof::seed;
 
 /// A hunt ends at the first failures, mostly after some hundred images; this many never went without one.
-const IMAGES: u64 = 60_000;
+const IMAGES: u64 = 100_000;
 
 fn with(bug: Planted, random: &mut Random) -> Options {
     let mut options = random_options(random);
