@@ -2,8 +2,8 @@
 //!
 //! [`model`] is a database as a `BTreeMap`, and [`change`] makes random changes to both; [`record`] does random things
 //! to an engine on a simulated disk and remembers what each durable commit left; [`judge`] opens what a crash at any
-//! moment of that may have left; [`crash`] does so many times, on all processors. Used by the engine's tests and by
-//! `cargo xtask crash`.
+//! moment of that may have left; [`crash`] does so many times, on all processors. [`format`](mod@format) reads a file as its
+//! documentation describes it. Used by the engine's tests, by its fuzz targets and by `cargo xtask crash`.
 //!
 //! **Invariant:** everything here is decided by its seed: the same seed gives the same workloads, images and
 //! verdicts, however many threads there are.
@@ -12,6 +12,7 @@
 
 pub mod change;
 pub mod crash;
+pub mod format;
 pub mod judge;
 pub mod model;
 pub mod record;

@@ -1,0 +1,85 @@
+//! `docs/on-disk-format.md` alone is enough to read a file: a reader that was written from it, and knows nothing else of
+//! the engine, finds exactly what was stored.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+
+use conure_btree::{Durability, Options};
+use conure_io::{Disk, OpenMode, Random, SimDisk};
+use conure_proof::NAME;
+use conure_proof::change::change_trees;
+use conure_proof::format::read;
+use conure_proof::model::{Model, contents, open, options};
+use conure_proof::seed;
+
+fn bytes_of(disk: &SimDisk) -> Vec<u8> {
+    let file = disk.open(NAME, OpenMode::Read).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// After each durable commit, sealed or not, the file holds what the database does.
+fn compare(options: &Options, random: &mut Random, space: u64) {
+    let disk = SimDisk::new();
+    let mut db = open(&disk, options.clone()).unwrap();
+    let mut model = Model::new();
+    let mut durable = model.clone();
+    for round in 0..40 {
+        let mut txn = db.begin_write().unwrap();
+        change_trees(random, &mut txn, &mut model, space).unwrap();
+        if random.chance(60) {
+            txn.commit(Durability::Durable).unwrap();
+            durable = model.clone();
+        } else {
+            txn.commit(Durability::Eventual).unwrap();
+        }
+        let found = read(&bytes_of(&disk)).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert!(found.trees == durable, "round {round}: not what was stored");
+        assert_eq!(found.page_size, options.page_size_bytes as usize);
+        if db.stats().commit == db.stats().durable_commit {
+            assert_eq!(found.free_pages, db.stats().free_pages);
+            assert_eq!(found.used_pages + found.free_pages + 2, db.stats().pages);
+        }
+        if random.chance(20) {
+            drop(db);
+            assert_eq!(read(&bytes_of(&disk)).unwrap().trees, durable, "closing changed what is stored");
+            db = open(&disk, options.clone()).unwrap();
+            model = durable.clone();
+            assert_eq!(contents(&db.begin_read().unwrap()).unwrap(), durable);
+        }
+    }
+}
+
+#[test]
+fn a_reader_written_from_the_page_finds_exactly_what_was_stored() {
+    let seed = seed("CONURE_FORMAT_SEED").unwrap();
+    println!("CONURE_FORMAT_SEED={seed}");
+    let mut random = Random::new(seed);
+    for page_size in [512, 1024, 4096, 32_768] {
+        for space in [30, 2000] {
+            compare(&options(page_size), &mut random, space);
+        }
+    }
+}
+
+#[test]
+fn the_reader_sees_every_changed_byte_that_is_in_use() {
+    let disk = SimDisk::new();
+    let db = open(&disk, options(512)).unwrap();
+    let mut txn = db.begin_write().unwrap();
+    for key in 0..60_u8 {
+        txn.tree("t").unwrap().put(&[key], &[key; 40]).unwrap();
+    }
+    txn.commit(Durability::Durable).unwrap();
+    let pages = usize::try_from(db.stats().pages).unwrap();
+    drop(db);
+    let bytes = bytes_of(&disk);
+    let whole = read(&bytes).unwrap();
+    let mut seen = 0;
+    for page in 2..pages {
+        let mut changed = bytes.clone();
+        changed[page * 512 + 100] ^= 1;
+        seen += u64::from(read(&changed) != Ok(whole.clone()));
+    }
+    assert_eq!(seen, whole.used_pages);
+}
