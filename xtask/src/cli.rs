@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
 use crate::checks::end_to_end;
-use crate::{checks, cluster, demo, images};
+use crate::{checks, cluster, crash, demo, images};
 
 /// `cargo xtask …`
 #[derive(Debug, Parser)]
@@ -47,6 +47,8 @@ enum Chore {
         #[arg(long)]
         from_source: bool,
     },
+    /// Power failures at every moment of recorded workloads of the storage engine: nothing is lost, no file is corrupt.
+    Crash(crash::Options),
     /// A local three-node Kubernetes alone (as root).
     #[command(subcommand)]
     Cluster(ClusterChore),
@@ -76,6 +78,7 @@ impl Arguments {
             Chore::E2e(options) => end_to_end::run(&options),
             Chore::Images { from_source: true, .. } => images::try_from_source(),
             Chore::Images { from_source: false, binaries } => images::run(binaries),
+            Chore::Crash(options) => crash::chore(&options),
             Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),
             Chore::Cluster(ClusterChore::Down(which)) => cluster::down(which.instance),
         }

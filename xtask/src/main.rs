@@ -4,6 +4,7 @@ mod cargo;
 mod checks;
 mod cli;
 mod cluster;
+mod crash;
 mod demo;
 mod images;
 mod report;

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use conure_e2e::cluster::{Instance, Local};
 
-use crate::cluster;
 use crate::report::Report;
+use crate::{cluster, crash};
 
 /// Runs the checks and prints what they found.
 #[expect(clippy::print_stdout, reason = "the table and the verdict are this program's answer")]
@@ -23,6 +23,7 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
     }
     let mut report = Report::new();
     rust::check(&mut report);
+    crash::check(&mut report, if fast { 10_000 } else { 50_000 });
     if !fast {
         kubernetes(&mut report);
     }
