@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::bytes::{put_u16, put_u32, small};
 use crate::node::{BRANCH_CELL, LEAF_CELL, Node};
-use crate::page::PageId;
+use crate::page::{HEADER, PageId};
 
 /// Cells in key order, copied out of their pages.
 #[derive(Debug, Default)]
@@ -46,10 +46,12 @@ impl Cells {
 
     /// Bytes that the cells of `range` and their slots need on a page.
     pub(crate) fn needed(&self, range: Range<usize>) -> usize {
-        if range.is_empty() {
-            return 0;
-        }
-        self.range(range.end - 1).end - self.range(range.start).start + 2 * range.len()
+        needed(&self.ends, range)
+    }
+
+    /// Shares the cells out over as few nodes as hold them in order.
+    pub(crate) fn dense(&self, page_size: usize, least: usize) -> Vec<Range<usize>> {
+        dense(self.len(), page_size, least, |range| self.needed(range))
     }
 
     /// Makes the key of a branch's cell empty and returns what it was.
@@ -99,6 +101,50 @@ impl Cells {
         self.split_range(range.start..middle, usable, least, append, parts);
         self.split_range(middle..range.end, usable, least, append, parts);
     }
+}
+
+/// Bytes that the cells of `range`, which end at `ends`, and their slots need on a page.
+pub(crate) fn needed(ends: &[usize], range: Range<usize>) -> usize {
+    if range.is_empty() {
+        return 0;
+    }
+    let start = if range.start == 0 { 0 } else { ends[range.start - 1] };
+    ends[range.end - 1] - start + 2 * range.len()
+}
+
+/// Shares `count` cells out over as few nodes as hold them in order, each with at least `least` of them where there
+/// are so many. A node is longer than a page only where so few cells need it to be.
+pub(crate) fn dense(
+    count: usize,
+    page_size: usize,
+    least: usize,
+    needed: impl Fn(Range<usize>) -> usize,
+) -> Vec<Range<usize>> {
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    while start < count {
+        let mut end = (start + least).min(count);
+        let room = (HEADER + needed(start..end)).next_multiple_of(page_size) - HEADER;
+        while end < count && needed(start..end + 1) <= room {
+            end += 1;
+        }
+        parts.push(start..end);
+        start = end;
+    }
+    if let [.., before, last] = parts.as_mut_slice()
+        && last.len() < least
+    {
+        let (from, to) = (before.start, last.end);
+        if to - from < 2 * least {
+            parts.pop();
+            parts.pop();
+            parts.push(from..to);
+        } else {
+            before.end = to - least;
+            last.start = to - least;
+        }
+    }
+    parts
 }
 
 pub(crate) fn leaf_key(cell: &[u8]) -> &[u8] {

@@ -8,7 +8,8 @@
 //! **Invariant:** the slot and the pages of the last durable commit are not touched before the next one is durable.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Weak};
 
 use conure_io::File;
 
@@ -19,7 +20,7 @@ use crate::meta::{Meta, TreeState, list_len_max};
 use crate::page::{self, PageId};
 use crate::pins::Freed;
 use crate::planted::Planted;
-use crate::view::Source;
+use crate::view::{Source, View};
 
 /// Bytes written at once where pages lie side by side.
 const WRITE_BYTES_MAX: usize = 1 << 20;
@@ -109,9 +110,31 @@ pub(crate) fn grow(shared: &Shared, writer: &mut Writer) -> Result<(), Error> {
     let needed = u64::from(writer.space.end()) * page_size;
     let step = (writer.file_len / 8)
         .clamp(shared.options.growth_bytes_min, shared.options.growth_bytes_min.max(1 << 30));
-    let len = needed.max(writer.file_len + step).next_multiple_of(page_size);
-    shared.or_poison("grow the database file", shared.file.set_len(len))?;
-    writer.view = Arc::new(writer.view.grown(shared.file.as_ref(), len)?);
+    // Where the file waits to be cut, it is long enough already.
+    if needed > writer.file_len {
+        let len = needed.max(writer.file_len + step).next_multiple_of(page_size);
+        shared.or_poison("grow the database file", shared.file.set_len(len))?;
+        writer.file_len = len;
+    }
+    writer.replace_view(writer.view.resized(shared.file.as_ref(), writer.file_len)?);
+    Ok(())
+}
+
+/// Cuts the part of the file off that the last durable commit, which ends before it, gave up, as soon as no map
+/// reaches there.
+///
+/// The meta page of that commit is durable. The one before may name pages past the new end, but counts only where the newer
+/// one is damaged, and then the file is refused. A crash may take the cut back, which leaves a longer file.
+pub(crate) fn cut(shared: &Shared, writer: &mut Writer) -> Result<(), Error> {
+    let pages = writer.view.pages();
+    let len = u64::from(pages) * writer.view.page_size() as u64;
+    let held = |(length, view): &(u32, Weak<View>)| *length > pages && view.strong_count() > 0;
+    if len >= writer.file_len || writer.former_views.iter().any(held) {
+        return Ok(());
+    }
+    // What the last holders of longer maps read has happened before.
+    fence(Ordering::Acquire);
+    shared.or_poison("cut the database file", shared.file.set_len(len))?;
     writer.file_len = len;
     Ok(())
 }
@@ -123,7 +146,11 @@ pub(crate) fn make_durable(
     txn: u64,
     catalogue: TreeState,
     freed: &mut Vec<Freed>,
+    cut: bool,
 ) -> Result<(), Error> {
+    if cut {
+        writer.space.cut_tail();
+    }
     let view = Arc::clone(&writer.view);
     let space_pages = writer.space.relocate(&view)?;
     grow(shared, writer)?;
@@ -155,8 +182,13 @@ pub(crate) fn make_durable(
         shared.sync_file()?;
     }
     writer.slot = slot;
+    let end = meta.end;
     writer.durable = meta;
     writer.written = Written::default();
+    if cut && end < writer.view.pages() {
+        let len = u64::from(end) * page_size as u64;
+        writer.replace_view(writer.view.resized(shared.file.as_ref(), len)?);
+    }
     Ok(())
 }
 
@@ -184,6 +216,8 @@ pub(crate) fn snapshot(writer: &Writer, txn: u64, catalogue: TreeState) -> Snaps
         view: Arc::clone(&writer.view),
         end: writer.space.end(),
         free_pages: writer.space.free_pages(),
+        readers: AtomicUsize::new(0),
+        held_since_ms: AtomicU64::new(0),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The open database: what its readers and its writer share.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use conure_io::{Disk, File};
 
@@ -9,6 +11,7 @@ use crate::meta::{Meta, TreeState};
 use crate::pins::Pins;
 use crate::planted::Planted;
 use crate::space::Space;
+use crate::turns::Turns;
 use crate::view::View;
 use crate::{CheckReport, Durability, Error, Options, ReadTxn, WriteTxn};
 
@@ -39,6 +42,14 @@ pub struct Stats {
     pub readers: usize,
     /// The oldest commit that a reader holds. While it does, pages freed since then may have to wait.
     pub oldest_reader_commit: Option<u64>,
+    /// For how long readers have held that commit without a break, in milliseconds.
+    pub oldest_reader_age_ms: Option<u64>,
+    /// Free pages that cannot be used again before the readers of that commit are gone. While a write transaction
+    /// lives, those of its beginning.
+    pub oldest_reader_waiting_pages: u64,
+    /// Free pages that cannot be used yet because readers hold them or the last durable commit does. While a write
+    /// transaction lives, those of its beginning.
+    pub waiting_pages: u64,
     /// Named trees.
     pub trees: u64,
     /// Syncs of the file since it was opened.
@@ -53,6 +64,9 @@ pub(crate) struct Snapshot {
     pub(crate) view: Arc<View>,
     pub(crate) end: u32,
     pub(crate) free_pages: u64,
+    pub(crate) readers: AtomicUsize,
+    /// When the first of those readers began, in milliseconds since the file was opened.
+    pub(crate) held_since_ms: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -68,10 +82,11 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) file_id: u64,
     pub(crate) seed: u32,
+    opened: Instant,
     poisoned: OnceLock<String>,
     snapshots: Mutex<Snapshots>,
     /// Away while a write transaction has it.
-    writer: Mutex<Option<Box<Writer>>>,
+    turns: Turns,
     progress: Mutex<Progress>,
 }
 
@@ -81,19 +96,32 @@ pub(crate) struct Progress {
     pub(crate) file_bytes: u64,
     pub(crate) durable_txn: u64,
     pub(crate) syncs: u64,
+    /// Pages that wait, and those of them that wait for the oldest reader, when that was last known.
+    pub(crate) waiting_pages: (u64, u64),
 }
 
 /// What only the one writer may change.
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) view: Arc<View>,
+    /// The file may be longer than the map while it waits to be cut.
     pub(crate) file_len: u64,
+    /// Maps that readers may still hold, with their lengths in pages.
+    pub(crate) former_views: Vec<(u32, Weak<View>)>,
     pub(crate) space: Space,
     pub(crate) pins: Pins,
     pub(crate) written: Written,
     /// The last durable commit, and the slot that describes it.
     pub(crate) durable: Meta,
     pub(crate) slot: u8,
+}
+
+impl Writer {
+    pub(crate) fn replace_view(&mut self, view: View) {
+        let former = std::mem::replace(&mut self.view, Arc::new(view));
+        self.former_views.retain(|(_, view)| view.strong_count() > 0);
+        self.former_views.push((former.pages(), Arc::downgrade(&former)));
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -123,7 +151,13 @@ impl Db {
     /// [`Error::Poisoned`].
     pub fn begin_read(&self) -> Result<ReadTxn, Error> {
         self.shared.check_poison()?;
-        let snapshot = Arc::clone(&lock(&self.shared.snapshots).current);
+        let snapshot = {
+            let snapshots = lock(&self.shared.snapshots);
+            if snapshots.current.readers.fetch_add(1, Ordering::Relaxed) == 0 {
+                snapshots.current.held_since_ms.store(self.shared.now_ms(), Ordering::Relaxed);
+            }
+            Arc::clone(&snapshots.current)
+        };
         Ok(ReadTxn::new(Arc::clone(&self.shared), snapshot))
     }
 
@@ -135,7 +169,29 @@ impl Db {
     /// free pages cannot be read.
     pub fn begin_write(&self) -> Result<WriteTxn, Error> {
         self.shared.check_poison()?;
-        let mut writer = lock(&self.shared.writer).take().ok_or(Error::WriterBusy)?;
+        self.begin(self.shared.turns.take())
+    }
+
+    /// Begins the one write transaction as [`Db::begin_write`] does, and waits for it where another one lives. Those
+    /// that wait come before those that do not, in the order in which they came. A thread that has a write transaction
+    /// waits in vain for another.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WriterBusy`] when it did not come within `wait`; otherwise as [`Db::begin_write`].
+    pub fn begin_write_within(&self, wait: Duration) -> Result<WriteTxn, Error> {
+        self.shared.check_poison()?;
+        let writer = self.shared.turns.take_within(wait);
+        // The transaction that was waited for may have failed.
+        if let Err(error) = self.shared.check_poison() {
+            writer.into_iter().for_each(|writer| self.shared.put_back(writer));
+            return Err(error);
+        }
+        self.begin(writer)
+    }
+
+    fn begin(&self, writer: Option<Box<Writer>>) -> Result<WriteTxn, Error> {
+        let mut writer = writer.ok_or(Error::WriterBusy)?;
         let loaded = {
             let view = Arc::clone(&writer.view);
             // What is free must be known in full where it decides whether the file is full.
@@ -148,7 +204,10 @@ impl Db {
             self.shared.put_back(writer);
             return Err(error);
         }
-        self.shared.sweep(&mut writer);
+        if let Err(error) = self.shared.sweep(&mut writer) {
+            self.shared.put_back(writer);
+            return Err(error);
+        }
         Ok(WriteTxn::new(Arc::clone(&self.shared), writer))
     }
 
@@ -170,7 +229,7 @@ impl Db {
     /// file is not an error but in the report.
     pub fn check(&self) -> Result<CheckReport, Error> {
         self.shared.check_poison()?;
-        let mut writer = lock(&self.shared.writer).take().ok_or(Error::WriterBusy)?;
+        let mut writer = self.shared.turns.take().ok_or(Error::WriterBusy)?;
         let snapshot = Arc::clone(&lock(&self.shared.snapshots).current);
         let report = crate::check::check(&self.shared, &mut writer, &snapshot);
         self.shared.put_back(writer);
@@ -180,10 +239,26 @@ impl Db {
     /// Figures of now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let progress = *lock(&self.shared.progress);
+        let oldest = {
+            let snapshots = lock(&self.shared.snapshots);
+            let held = |snapshot: &&Arc<Snapshot>| snapshot.readers.load(Ordering::Relaxed) > 0;
+            snapshots.older.iter().chain([&snapshots.current]).find(held).map(|snapshot| {
+                (snapshot.txn, self.shared.now_ms() - snapshot.held_since_ms.load(Ordering::Relaxed))
+            })
+        };
+        let waiting = self
+            .shared
+            .turns
+            .look(|writer| (writer.pins.pages(), oldest.map_or(0, |(txn, _)| writer.pins.pages_for(txn))));
+        let progress = {
+            let mut progress = lock(&self.shared.progress);
+            if let Some(waiting) = waiting {
+                progress.waiting_pages = waiting;
+            }
+            *progress
+        };
         let snapshots = lock(&self.shared.snapshots);
         let current = &snapshots.current;
-        let held = |snapshot: &&Arc<Snapshot>| Arc::strong_count(snapshot) > 1;
         let all = || snapshots.older.iter().chain([current]);
         Stats {
             page_size_bytes: crate::bytes::word(current.view.page_size()),
@@ -192,8 +267,11 @@ impl Db {
             free_pages: current.free_pages,
             commit: current.txn,
             durable_commit: progress.durable_txn,
-            readers: all().map(|snapshot| Arc::strong_count(snapshot) - 1).sum(),
-            oldest_reader_commit: all().find(held).map(|snapshot| snapshot.txn),
+            readers: all().map(|snapshot| snapshot.readers.load(Ordering::Relaxed)).sum(),
+            oldest_reader_commit: oldest.map(|(txn, _)| txn),
+            oldest_reader_age_ms: oldest.map(|(_, age_ms)| age_ms),
+            oldest_reader_waiting_pages: progress.waiting_pages.1,
+            waiting_pages: progress.waiting_pages.0,
             trees: current.catalogue.keys,
             syncs: progress.syncs,
         }
@@ -209,17 +287,30 @@ impl Shared {
             view: Arc::clone(&writer.view),
             end: meta.end,
             free_pages: meta.free_pages,
+            readers: AtomicUsize::new(0),
+            held_since_ms: AtomicU64::new(0),
         });
         Self {
             file,
+            opened: Instant::now(),
             options,
             file_id: meta.file_id,
             seed: crate::page::seed(meta.file_id),
             poisoned: OnceLock::new(),
             snapshots: Mutex::new(Snapshots { current: snapshot, older: Vec::new() }),
-            progress: Mutex::new(Progress { file_bytes: writer.file_len, durable_txn: meta.txn, syncs }),
-            writer: Mutex::new(Some(Box::new(writer))),
+            progress: Mutex::new(Progress {
+                file_bytes: writer.file_len,
+                durable_txn: meta.txn,
+                syncs,
+                waiting_pages: (0, 0),
+            }),
+            turns: Turns::new(Box::new(writer)),
         }
+    }
+
+    /// Milliseconds since the file was opened.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn check_poison(&self) -> Result<(), Error> {
@@ -254,7 +345,7 @@ impl Shared {
             progress.file_bytes = writer.file_len;
             progress.durable_txn = writer.durable.txn;
         }
-        *lock(&self.writer) = Some(writer);
+        self.turns.put_back(writer);
     }
 
     pub(crate) fn current(&self) -> Arc<Snapshot> {
@@ -284,11 +375,13 @@ impl Shared {
         pins
     }
 
-    /// Lets pages be used again that waited for snapshots which nobody holds any more.
-    pub(crate) fn sweep(&self, writer: &mut Writer) {
+    /// Lets pages be used again that waited for snapshots which nobody holds any more, and cuts the file if it waited for
+    /// them too.
+    pub(crate) fn sweep(&self, writer: &mut Writer) -> Result<(), Error> {
         let pins = self.pinned(writer.durable.txn);
         let space = &mut writer.space;
         writer.pins.sweep(&pins, |run| space.ready(run.id, run.pages));
+        crate::commit::cut(self, writer)
     }
 }
 
@@ -296,7 +389,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // The last commit is durable whether or not this works: what is sealed is that it was.
         if self.poisoned.get().is_none()
-            && let Some(mut writer) = lock(&self.writer).take()
+            && let Some(mut writer) = self.turns.take()
             && !writer.durable.list.is_empty()
         {
             let _ = crate::commit::seal(self.file.as_ref(), &mut writer);

@@ -96,9 +96,15 @@ impl<'a> Node<'a> {
         self.offset(i) + 2
     }
 
+    /// Where in the page the number of the first page of an outside value stands.
+    pub(crate) fn value_page_at(&self, i: usize) -> usize {
+        let at = self.offset(i);
+        at + LEAF_CELL + usize::from(get_u16(self.data, at))
+    }
+
     pub(crate) fn value(&self, i: usize) -> LeafValue<'a> {
         let at = self.offset(i);
-        let value_at = at + LEAF_CELL + usize::from(get_u16(self.data, at));
+        let value_at = self.value_page_at(i);
         match get_u16(self.data, at + 2) {
             OUTSIDE => LeafValue::Outside {
                 page: get_u32(self.data, value_at),

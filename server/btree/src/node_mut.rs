@@ -50,6 +50,12 @@ impl<'a> NodeMut<'a> {
         put_u32(self.data, at, child);
     }
 
+    /// In a leaf: says that the value of slot `i`, which stands outside, has moved.
+    pub(crate) fn set_value_page(&mut self, i: usize, page: PageId) {
+        let at = self.node().value_page_at(i);
+        put_u32(self.data, at, page);
+    }
+
     /// Puts a cell into slot `i`; false when it does not fit.
     pub(crate) fn insert(&mut self, i: usize, cell: &[u8]) -> bool {
         let count = self.node().count();

@@ -179,6 +179,7 @@ fn recover(file: Arc<dyn File>, name: &str, options: Options) -> Result<Shared, 
     let mut writer = Writer {
         view: Arc::new(view),
         file_len,
+        former_views: Vec::new(),
         space,
         pins: Pins::default(),
         written: Written::default(),

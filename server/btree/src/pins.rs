@@ -53,6 +53,17 @@ impl Pins {
             self.file(runs, pins, &mut ready);
         }
     }
+
+    /// How many pages wait.
+    pub(crate) fn pages(&self) -> u64 {
+        self.waiting.values().flatten().map(|run| u64::from(run.pages)).sum()
+    }
+
+    /// How many pages wait that snapshot `txn` can reach.
+    pub(crate) fn pages_for(&self, txn: u64) -> u64 {
+        let needed = |run: &&Freed| run.born <= txn && txn < run.freed;
+        self.waiting.values().flatten().filter(needed).map(|run| u64::from(run.pages)).sum()
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::ops::RangeBounds;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::Error;
 use crate::cursor::Cursor;
@@ -19,16 +20,30 @@ pub type Entry<'a> = (&'a [u8], &'a [u8]);
 
 /// A snapshot: all trees as they were when it began, whatever is committed meanwhile. It may move between threads and
 /// be used by many at once; clones share it. While it lives, the pages that it reaches are not used again.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ReadTxn {
     snapshot: Arc<Snapshot>,
     /// Keeps the file open.
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
+}
+
+impl Clone for ReadTxn {
+    fn clone(&self) -> Self {
+        self.snapshot.readers.fetch_add(1, Ordering::Relaxed);
+        Self { snapshot: Arc::clone(&self.snapshot), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Drop for ReadTxn {
+    fn drop(&mut self) {
+        self.snapshot.readers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ReadTxn {
+    /// One whose snapshot counts it already.
     pub(crate) fn new(shared: Arc<Shared>, snapshot: Arc<Snapshot>) -> Self {
-        Self { snapshot, _shared: shared }
+        Self { snapshot, shared }
     }
 
     /// The commit that the snapshot shows.

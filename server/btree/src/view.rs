@@ -28,8 +28,8 @@ impl View {
         Ok(Self { map, pages: word(pages), page_size, seed, verified })
     }
 
-    /// The same file, longer.
-    pub(crate) fn grown(&self, file: &dyn File, file_len: u64) -> Result<Self, Error> {
+    /// The same file with a map of another length.
+    pub(crate) fn resized(&self, file: &dyn File, file_len: u64) -> Result<Self, Error> {
         let longer = Self::new(file, file_len, self.page_size, self.seed)?;
         for (new, old) in longer.verified.iter().zip(&self.verified) {
             new.store(old.load(Ordering::Relaxed), Ordering::Relaxed);

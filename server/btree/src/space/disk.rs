@@ -78,6 +78,16 @@ impl Space {
         self.directory.iter().copied().chain(zones).filter(|page| *page != 0)
     }
 
+    /// Makes the next commit give those of its own pages a new place that stand from `target` on.
+    pub(crate) fn move_own_pages_from(&mut self, target: PageId) {
+        let zones_in_directory = self.zones_in_directory();
+        for (at, zone) in self.zones.iter_mut().enumerate() {
+            let directory = self.directory.get(at / zones_in_directory).copied().unwrap_or(0);
+            let first = at.is_multiple_of(zones_in_directory);
+            zone.dirty |= zone.page >= target || (first && directory >= target);
+        }
+    }
+
     fn zone_words(&self, zone: usize) -> &[u64] {
         let words = self.zone_pages() / 64;
         let start = (zone * words).min(self.free.len());

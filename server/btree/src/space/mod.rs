@@ -10,7 +10,7 @@ mod disk;
 
 use crate::Error;
 use crate::bytes::word;
-use crate::page::{HEADER, PageId};
+use crate::page::{FIRST_PAGE, HEADER, PageId};
 use crate::view::View;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -108,15 +108,7 @@ impl Space {
 
     /// Takes a run of pages, from the free ones if there are enough side by side, else from the file's end.
     pub(crate) fn alloc(&mut self, pages: u32, view: &View) -> Result<PageId, Error> {
-        let found = if pages == 1 { self.find_one(view)? } else { self.find_run(pages, view)? };
-        if let Some(id) = found {
-            self.change(id, pages, |space, word, bits| {
-                space.ready[word] &= !bits;
-                space.free[word] &= !bits;
-            });
-            self.free_pages = self.free_pages.saturating_sub(u64::from(pages));
-            self.ready_pages -= u64::from(pages);
-            self.mark_dirty(id, pages);
+        if let Some(id) = self.alloc_below(pages, u32::MAX, view)? {
             return Ok(id);
         }
         let id = self.end;
@@ -127,6 +119,25 @@ impl Space {
         self.end = word(crate::bytes::index(end));
         self.cover_end();
         Ok(id)
+    }
+
+    /// Takes a run of free pages that ends at `limit` or before.
+    pub(crate) fn alloc_below(
+        &mut self,
+        pages: u32,
+        limit: PageId,
+        view: &View,
+    ) -> Result<Option<PageId>, Error> {
+        let found = if pages == 1 { self.find_one(view)? } else { self.find_run(pages, view)? };
+        let Some(id) = found.filter(|id| id.saturating_add(pages) <= limit) else { return Ok(None) };
+        self.change(id, pages, |space, word, bits| {
+            space.ready[word] &= !bits;
+            space.free[word] &= !bits;
+        });
+        self.free_pages = self.free_pages.saturating_sub(u64::from(pages));
+        self.ready_pages -= u64::from(pages);
+        self.mark_dirty(id, pages);
+        Ok(Some(id))
     }
 
     fn find_one(&mut self, view: &View) -> Result<Option<PageId>, Error> {
@@ -238,6 +249,28 @@ impl Space {
             self.ready[word] &= !bit;
         }
         self.end = end;
+    }
+
+    /// Makes the file end behind the last page that is not ready: whatever was there, nothing can look at it any more.
+    /// The bits of all zones must be loaded.
+    pub(crate) fn cut_tail(&mut self) {
+        let mut end = self.end;
+        while end > FIRST_PAGE {
+            let (word, bit) = ((end - 1) as usize / 64, (end - 1) % 64);
+            // Whole words at a time where all pages of the word up to here are ready.
+            if bit == 63 && self.ready[word] == u64::MAX {
+                end -= 64;
+            } else if self.ready[word] >> bit & 1 == 1 {
+                end -= 1;
+            } else {
+                break;
+            }
+        }
+        let end = end.max(FIRST_PAGE);
+        if end < self.end {
+            self.mark_dirty(end, self.end - end);
+            self.cut(end);
+        }
     }
 
     /// A page reached twice would be freed twice: only a corrupt file has one.

@@ -61,7 +61,12 @@ impl WriteTxn {
         }
     }
 
-    fn mend_root(&mut self, tree: &mut TreeState, mut id: PageId, mut level: u8) -> Result<(), Error> {
+    pub(super) fn mend_root(
+        &mut self,
+        tree: &mut TreeState,
+        mut id: PageId,
+        mut level: u8,
+    ) -> Result<(), Error> {
         loop {
             let node = self.node(id, level)?;
             match (node.count(), level) {

@@ -10,6 +10,7 @@ mod append;
 mod delete;
 mod insert;
 mod prune;
+mod repack;
 mod tree;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::view::Source;
 use crate::{Durability, Error};
 
 pub use append::Appender;
+pub(crate) use repack::Position;
 pub use tree::TreeMut;
 use tree::check_entry;
 
@@ -48,6 +50,8 @@ pub struct WriteTxn {
     freed: Vec<Freed>,
     /// A change was left half done by an error.
     failed: bool,
+    /// The commit cuts free pages off the file's end.
+    cut: bool,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,7 @@ impl WriteTxn {
             allocated: Vec::new(),
             freed: Vec::new(),
             failed: false,
+            cut: false,
         }
     }
 
@@ -179,13 +184,13 @@ impl WriteTxn {
         // Whatever fails from here on leaves the transaction useless.
         self.failed = true;
         self.store_trees()?;
-        let changed = !self.dirty.is_empty() || !self.allocated.is_empty() || !self.freed.is_empty();
-        let durable = durability == Durability::Durable && (changed || self.writer().written.any);
+        let changed = self.has_changes();
+        let durable = durability == Durability::Durable && (changed || self.cut || self.writer().written.any);
         if !changed && !durable {
             return Ok(());
         }
         self.spill()?;
-        let (txn, catalogue) = (self.txn, self.catalogue);
+        let (txn, catalogue, cut) = (self.txn, self.catalogue, self.cut);
         let mut freed = std::mem::take(&mut self.freed);
         let shared = Arc::clone(&self.shared);
         let writer = self.writer_mut();
@@ -195,7 +200,7 @@ impl WriteTxn {
         writer.written.any = true;
         if durable {
             // Halfway through, what is in memory no longer says what is on disk.
-            commit::make_durable(&shared, writer, txn, catalogue, &mut freed)
+            commit::make_durable(&shared, writer, txn, catalogue, &mut freed, cut)
                 .inspect_err(|error| shared.poison(error))?;
         }
         shared.publish(commit::snapshot(writer, txn, catalogue));
@@ -203,10 +208,22 @@ impl WriteTxn {
             let pins = shared.pinned(writer.durable.txn);
             let Writer { space, pins: waiting, .. } = writer.as_mut();
             waiting.file(freed, &pins, |run| space.ready(run.id, run.pages));
-            waiting.sweep(&pins, |run| space.ready(run.id, run.pages));
+            // The commit has succeeded; where the file cannot be cut, later calls are refused.
+            let _ = shared.sweep(&mut writer);
             shared.put_back(writer);
         }
         Ok(())
+    }
+
+    /// Whether a commit would have something to write.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.dirty.is_empty() || !self.allocated.is_empty() || !self.freed.is_empty()
+    }
+
+    /// Where the pages in use end, and how many are in use before that.
+    pub(crate) fn pages(&self) -> (u64, u64) {
+        let space = &self.writer().space;
+        (u64::from(space.end()), u64::from(space.end()).saturating_sub(space.free_pages()))
     }
 
     fn check_usable(&self) -> Result<(), Error> {
