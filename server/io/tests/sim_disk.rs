@@ -96,16 +96,16 @@ fn a_failing_write_is_short_and_a_full_disk_refuses() {
     let disk = SimDisk::new();
     let file = disk.open("a", OpenMode::CreateNew).unwrap();
     disk.fail_write_after(1);
-    file.write_all_at(&[1; 100], 0).unwrap();
-    assert!(file.write_all_at(&[2; 100], 100).is_err());
-    assert_eq!(file.len().unwrap(), 150);
+    file.write_all_at(&[1; 1000], 0).unwrap();
+    assert!(file.write_all_at(&[2; 2000], 1000).is_err());
+    assert_eq!(file.len().unwrap(), 1536, "whole sectors of it");
 
-    disk.limit_bytes(160);
-    let error = file.write_all_at(&[3; 100], 150).unwrap_err();
+    disk.limit_bytes(2600);
+    let error = file.write_all_at(&[3; 2000], 1536).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-    assert_eq!(file.len().unwrap(), 160);
-    assert_eq!(file.set_len(200).unwrap_err().kind(), io::ErrorKind::StorageFull);
-    file.write_all_at(&[4; 160], 0).unwrap();
+    assert_eq!(file.len().unwrap(), 2560);
+    assert_eq!(file.set_len(3000).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    file.write_all_at(&[4; 2560], 0).unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::journal::{Journal, NameOp, Op};
 use super::random::Random;
 
 /// What a disk never tears: the size of a sector in bytes.
-const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = 512;
 
 /// How one image treats what was not synced. Extremes are as likely as mixtures: many faults show only when
 /// everything but one write is there, or nothing but one.

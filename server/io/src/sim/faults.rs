@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::crash::SECTOR;
+
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) write_in: Option<u64>,
@@ -33,16 +35,27 @@ fn no_space() -> io::Error {
 }
 
 impl Faults {
-    /// How many of `len` bytes a write gets onto the disk, and what it answers.
-    pub(super) fn on_write(&mut self, len: usize, growth: u64, total: u64) -> (usize, io::Result<()>) {
+    /// How many of the `len` bytes from `offset` on a write gets onto the disk, and what it answers. Files are cached in
+    /// pages, so that one that fails ends where a sector does.
+    pub(super) fn on_write(
+        &mut self,
+        offset: u64,
+        len: usize,
+        growth: u64,
+        total: u64,
+    ) -> (usize, io::Result<()>) {
+        let whole_sectors = |len: usize| {
+            let end = (offset + len as u64) / SECTOR * SECTOR;
+            usize::try_from(end.saturating_sub(offset)).unwrap_or(0)
+        };
         if due(&mut self.write_in) {
-            return (len / 2, Err(input_output_error()));
+            return (whole_sectors(len / 2), Err(input_output_error()));
         }
         if let Err(error) = self.on_growth(growth, total) {
             // A full disk takes what still fits.
             let excess = self.room.map_or(0, |room| (total + growth).saturating_sub(room));
             let excess = usize::try_from(excess).unwrap_or(usize::MAX);
-            return (len.saturating_sub(excess), Err(error));
+            return (whole_sectors(len.saturating_sub(excess)), Err(error));
         }
         (len, Ok(()))
     }

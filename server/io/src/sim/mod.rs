@@ -135,7 +135,7 @@ impl SimDisk {
         }
     }
 
-    /// Lets `n` further writes succeed and the one after them fail, half written.
+    /// Lets `n` further writes succeed and the one after them fail, the sectors of its first half written.
     pub fn fail_write_after(&self, n: u64) {
         self.state().faults.write_in = Some(n);
     }
@@ -277,7 +277,7 @@ impl File for SimFile {
         let end = offset + buf.len() as u64;
         let growth = end.saturating_sub(state.inodes[self.inode].len);
         let total = state.total_len();
-        let (take, result) = state.faults.on_write(buf.len(), growth, total);
+        let (take, result) = state.faults.on_write(offset, buf.len(), growth, total);
         let kept = &buf[..take];
         if !kept.is_empty() {
             self.file.write_all_at(kept, offset)?;
