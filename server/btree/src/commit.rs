@@ -176,6 +176,10 @@ pub(crate) fn make_durable(
         directory: writer.space.directory().to_vec(),
         list: list.unwrap_or_default(),
     };
+    if cut && shared.options.has(Planted::CutsEarly) {
+        let len = u64::from(meta.end) * page_size as u64;
+        shared.or_poison("cut the database file", shared.file.set_len(len))?;
+    }
     let slot = 1 - writer.slot;
     write(shared, &meta.encode(slot), u64::from(slot) * meta.page_size as u64)?;
     if !shared.options.has(Planted::NoCommitSync) {

@@ -19,6 +19,8 @@ pub enum Planted {
     ReusesPagesEarly,
     /// Opening trusts a meta page whose listed pages are not there.
     TrustsList,
+    /// The file is cut before the commit that gives its end up is durable.
+    CutsEarly,
     /// Opening takes for durable what it reads, once a sync has returned.
     OpensBySyncAlone,
 }

@@ -13,6 +13,7 @@
 pub mod change;
 pub mod crash;
 pub mod format;
+pub mod fuzz;
 pub mod judge;
 pub mod model;
 pub mod record;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conure_btree::{Db, Durability, Error, Options, ReadTxn};
+use conure_btree::{CompactOptions, Db, Durability, Error, Options, ReadTxn};
 use conure_io::{Random, SimDisk};
 
 use crate::change::change_trees;
@@ -161,6 +161,7 @@ impl Recorder {
                 return change_trees(random, &mut txn, &mut self.now.clone(), space);
             }
             4 => return self.sync(),
+            7 => return self.compact(random),
             5 | 6 if faults => return self.fail(random, space),
             _ => {}
         }
@@ -184,6 +185,29 @@ impl Recorder {
         self.db()?.sync()?;
         self.durable = Arc::new(self.now.clone());
         self.note(began, true);
+        Ok(())
+    }
+
+    /// A compaction, or the beginning of one, beside whatever readers there are. It makes earlier commits durable as soon
+    /// as it changes anything.
+    fn compact(&mut self, random: &mut Random) -> Result<(), Finding> {
+        let began = self.ops();
+        let mut chosen = CompactOptions::default();
+        chosen.step_pages = one_of(random, &[1, 8, 4096]);
+        let mut compaction = self.db()?.compaction(chosen);
+        let steps = one_of(random, &[1, 3, 1000]);
+        for _ in 0..steps {
+            if !compaction.step()? {
+                break;
+            }
+        }
+        let found = contents(&self.db()?.begin_read()?)?;
+        Finding::unless(found == self.now, || "the compaction changed what it holds".to_owned())?;
+        let stats = self.db()?.stats();
+        if stats.durable_commit == stats.commit {
+            self.durable = Arc::new(self.now.clone());
+            self.note(began, true);
+        }
         Ok(())
     }
 

@@ -58,6 +58,12 @@ fn a_meta_page_believed_without_its_pages_is_caught() {
 }
 
 #[test]
+fn a_file_cut_before_its_end_was_given_up_is_caught() {
+    let outcome = hunt("cut early", |random| with(Planted::CutsEarly, random));
+    assert!(!outcome.failures.is_empty(), "{outcome}");
+}
+
+#[test]
 fn a_failed_sync_that_the_next_open_takes_for_done_is_caught() {
     let outcome = hunt("opened by sync alone", |random| with(Planted::OpensBySyncAlone, random));
     assert!(!outcome.failures.is_empty(), "{outcome}");
