@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
 use crate::checks::end_to_end;
-use crate::{checks, cluster, crash, demo, images};
+use crate::{checks, cluster, crash, demo, images, sanitizer};
 
 /// `cargo xtask …`
 #[derive(Debug, Parser)]
@@ -49,6 +49,10 @@ enum Chore {
     },
     /// Power failures at every moment of recorded workloads of the storage engine: nothing is lost, no file is corrupt.
     Crash(crash::Options),
+    /// The storage engine's tests under AddressSanitizer.
+    Asan,
+    /// Inputs that a fuzzer thinks of, for the storage engine under AddressSanitizer.
+    Fuzz(sanitizer::FuzzOptions),
     /// A local three-node Kubernetes alone (as root).
     #[command(subcommand)]
     Cluster(ClusterChore),
@@ -79,6 +83,8 @@ impl Arguments {
             Chore::Images { from_source: true, .. } => images::try_from_source(),
             Chore::Images { from_source: false, binaries } => images::run(binaries),
             Chore::Crash(options) => crash::chore(&options),
+            Chore::Asan => sanitizer::asan(),
+            Chore::Fuzz(options) => sanitizer::fuzz(&options),
             Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),
             Chore::Cluster(ClusterChore::Down(which)) => cluster::down(which.instance),
         }

@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod images;
 mod report;
+mod sanitizer;
 
 use std::process::ExitCode;
 

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use conure_e2e::cluster::{Instance, Local};
 
 use crate::report::Report;
-use crate::{cluster, crash};
+use crate::{cluster, crash, sanitizer};
 
 /// Runs the checks and prints what they found.
 #[expect(clippy::print_stdout, reason = "the table and the verdict are this program's answer")]
@@ -25,6 +25,7 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
     rust::check(&mut report);
     crash::check(&mut report, if fast { 10_000 } else { 50_000 });
     if !fast {
+        sanitizer::check(&mut report);
         kubernetes(&mut report);
     }
     let left_out = fast.then_some("charts, images and end-to-end tests (--fast)");

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use conure_btree::{Db, Durability, Error, MAX_KEY_BYTES, Options, ReadTxn, WriteTxn};
+use conure_btree::{CompactOptions, Db, Durability, Error, MAX_KEY_BYTES, Options, ReadTxn, WriteTxn};
 use conure_io::SimDisk;
 
 use super::Input;
@@ -113,7 +113,8 @@ impl Machine {
                 let seed = u64::from(input.byte()?);
                 Some(self.crash(seed))
             }
-            _ => Some(self.sync()),
+            254 => self.compact(input),
+            255 => Some(self.sync()),
         }
     }
 
@@ -254,6 +255,27 @@ impl Machine {
         self.now = self.durable.clone();
         let found = contents(&self.db().begin_read().unwrap()).unwrap();
         assert!(found == self.now, "opened again, it holds something else");
+    }
+
+    /// A compaction, or its first steps. It makes earlier commits durable with its first step.
+    fn compact(&mut self, input: &mut Input<'_>) -> Option<()> {
+        let (pages, steps) = (input.byte()?, input.byte()?);
+        self.end_txn(None);
+        let mut options = CompactOptions::default();
+        options.step_pages = u32::from(pages).max(1);
+        let mut compaction = self.db().compaction(options);
+        for _ in 0..steps {
+            if !compaction.step().unwrap() {
+                break;
+            }
+        }
+        let stats = self.db().stats();
+        if stats.durable_commit == stats.commit {
+            self.durable = self.now.clone();
+        }
+        let found = contents(&self.db().begin_read().unwrap()).unwrap();
+        assert!(found == self.now, "a compaction changed what it holds");
+        Some(())
     }
 
     fn sync(&mut self) {
