@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
 
     fn try_run(&self, page: u32) -> Option<&'a [u8]> {
         let at = page as usize * self.page_size;
-        let pages = u32_at(self.bytes.get(at..)?, 20)? as usize;
+        let pages = u16_at(self.bytes.get(at..)?, 20)?;
         let run = self.bytes.get(at..at + pages.checked_mul(self.page_size)?)?;
         let right = pages > 0
             && page as usize + pages <= self.meta.end as usize
@@ -286,7 +286,7 @@ struct Cell<'a> {
 }
 
 fn cell(run: &[u8], slot: usize, leaf: bool) -> Option<Cell<'_>> {
-    let cell = run.get(u16_at(run, RUN_HEAD + 2 * slot)?..)?;
+    let cell = run.get(u16_at(run, RUN_HEAD + 6 * slot)?..)?;
     let key_len = u16_at(cell, 0)?;
     if !leaf {
         return Some(Cell { key: cell.get(6..6 + key_len)?, value: None, page: u32_at(cell, 2)?, len: 0 });
