@@ -122,7 +122,7 @@ fn sound_file(keys: u8, scale: usize, sealed: bool) -> Vec<u8> {
         for name in ["a", "b"] {
             let mut tree = txn.tree(name).unwrap();
             for key in 0..keys {
-                tree.put(&[key, step % 3], &vec![key; usize::from(key % 60) * scale]).unwrap();
+                tree.put(&[key, round], &vec![key; usize::from(key % 60) * scale]).unwrap();
             }
             tree.put(&[250; 900], &[3; 5000]).unwrap();
             tree.delete_range(&[keys / 3][..]..&[keys / 2][..]).unwrap();
