@@ -1,0 +1,74 @@
+//! The result as it stands in `docs/benchmarks.md`, between two marks, so that a run can put it there again.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+
+use crate::session::Found;
+use crate::table;
+
+const BEGIN: &str = "<!-- begin: measured by `cargo xtask bench engine --write-docs` -->";
+const END: &str = "<!-- end: measured -->";
+
+/// The part of the page that a run measures.
+#[must_use]
+pub fn section(found: &Found) -> String {
+    let mut text = String::new();
+    for line in &found.conditions {
+        let _ = writeln!(text, "- {line}");
+    }
+    text.push('\n');
+    markdown(&mut text, &table::cells(&found.rows));
+    let _ = writeln!(
+        text,
+        "\n{}\n\nSyncs in a small run of each workload, under a tracer; what follows a plus are writes that sync by themselves:\n",
+        table::LEGEND
+    );
+    markdown(&mut text, &table::sync_cells(found));
+    text
+}
+
+fn markdown(text: &mut String, lines: &[Vec<String>]) {
+    for (at, line) in lines.iter().enumerate() {
+        let _ = writeln!(text, "| {} |", line.join(" | "));
+        if at == 0 {
+            let rule: Vec<_> =
+                (0..line.len()).map(|column| if column == 0 { "---" } else { "--:" }).collect();
+            let _ = writeln!(text, "|{}|", rule.join("|"));
+        }
+    }
+}
+
+/// The page with another measured part.
+///
+/// # Errors
+///
+/// The page has not both marks.
+pub fn replaced(page: &str, section: &str) -> Result<String> {
+    let missing = || format!("the page needs a line {BEGIN} and below it a line {END}");
+    let (before, rest) = page.split_once(BEGIN).with_context(missing)?;
+    let (_, after) = rest.split_once(END).with_context(missing)?;
+    Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", section.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_markdown() {
+        let text = section(&table::tests::found());
+        assert!(text.starts_with("- 2 cores\n\n| workload | unit | conure | LMDB |"), "{text}");
+        assert!(text.contains("\n|---|--:|--:|--:|"), "{text}");
+        assert!(text.contains("\n| batches | 100 | 100 | 100 + 101 |"), "{text}");
+    }
+
+    #[test]
+    fn only_the_measured_part_is_replaced() {
+        let page = format!("head\n{BEGIN}\nold\n{END}\ntail\n");
+        let new = replaced(&page, "new\n").unwrap();
+        assert_eq!(new, format!("head\n{BEGIN}\n\nnew\n\n{END}\ntail\n"));
+        assert_eq!(replaced(&new, "new").unwrap(), new);
+        assert!(replaced("head", "new").is_err());
+    }
+}
