@@ -1,7 +1,8 @@
 //! The member's process: configuration, the HTTP API, and what the binaries `conure-db` and `repl` run.
 //!
-//! **Invariant:** Raft and storage are known here only through [`conure_member::Member`].
+//! **Invariant:** Raft and storage are known here only through [`conure_member::Member`] and [`conure_member::offline`].
 
+pub mod commands;
 pub mod config;
 pub mod http;
 pub mod process;

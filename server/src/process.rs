@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
+use crate::commands::{self, CommandError};
 use crate::config::{self, Command, Config, LogFormat};
 use crate::http::{self, App};
 use crate::wait;
@@ -65,6 +66,10 @@ fn run(command: Command) -> Result<(), Exit> {
             Ok(())
         }
         Command::Wait(wait) => runtime()?.block_on(run_wait(&wait)),
+        Command::Tool(tool) => commands::run(&tool).map_err(|error| match error {
+            CommandError::Unusable(_) => Exit::unusable(error),
+            CommandError::Failed(_) => Exit::failed(error),
+        }),
         Command::Run(config) => {
             let runtime = runtime()?;
             let result = runtime.block_on(run_member(*config));

@@ -83,7 +83,12 @@ impl Identity {
     /// Replaces the identity of `dir`: after it returned, every later start sees the new one; after a crash
     /// in its midst, the old one or the new one.
     pub(crate) fn store(&self, dir: &Path) -> io::Result<()> {
-        let temporary: PathBuf = dir.join("identity.new");
+        self.store_by(dir, "identity.new")
+    }
+
+    /// The same by way of a file called `temporary`, which may be there already.
+    pub(crate) fn store_by(&self, dir: &Path, temporary: &str) -> io::Result<()> {
+        let temporary: PathBuf = dir.join(temporary);
         let mut file = fs::File::create(&temporary)?;
         file.write_all(&self.encode()?)?;
         file.sync_all()?;

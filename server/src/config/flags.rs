@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::ConfigError;
 use super::setting::{Key, Settings};
+use crate::commands::Tool;
 
 /// A member of a ConureDB cluster: a replicated key-value store behind an HTTP API.
 ///
@@ -22,7 +23,8 @@ use super::setting::{Key, Settings};
 #[derive(Debug, Parser)]
 #[command(name = "conure-db", version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
 #[command(
-    after_help = "Wrong settings and unusable data directories end with exit code 2, a failed disk with 1."
+    after_help = "Wrong settings and unusable data directories end with exit code 2, a failed disk with 1. `conure-db COMMAND \
+        --help` has each command's examples and exit codes."
 )]
 pub(super) struct Flags {
     #[command(subcommand)]
@@ -42,6 +44,9 @@ pub(super) enum Other {
     /// Wait until this member may start: at once where the data directory belongs to a member already, else when a
     /// member of the cluster behind --peers answers and knows a leader.
     Wait(WaitFlags),
+
+    #[command(flatten)]
+    Tool(Tool),
 }
 
 /// What `wait` takes.

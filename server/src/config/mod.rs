@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use conure_client::api::Role;
 
+use crate::commands::Tool;
 pub use addr::Addr;
 pub use error::ConfigError;
 use flags::{Other, Parsed};
@@ -100,6 +101,8 @@ pub enum Command {
     Run(Box<Config>),
     /// Wait for the cluster.
     Wait(WaitConfig),
+    /// Work on a data directory or a backup.
+    Tool(Tool),
 }
 
 /// Reads a command line (its first argument is the program's name) over an environment.
@@ -111,10 +114,14 @@ pub fn load(
         Parsed::Text(text) => return Ok(Command::Print(text)),
         Parsed::Flags(flags) => *flags,
     };
-    if let Some(Other::Wait(wait)) = flags.command.take() {
-        let cluster_id = wait.cluster_id.filter(|id| !id.is_empty());
-        let (data_dir, peers, timeout) = (wait.data_dir, wait.peers, wait.timeout);
-        return Ok(Command::Wait(WaitConfig { data_dir, peers, cluster_id, timeout }));
+    match flags.command.take() {
+        Some(Other::Wait(wait)) => {
+            let cluster_id = wait.cluster_id.filter(|id| !id.is_empty());
+            let (data_dir, peers, timeout) = (wait.data_dir, wait.peers, wait.timeout);
+            return Ok(Command::Wait(WaitConfig { data_dir, peers, cluster_id, timeout }));
+        }
+        Some(Other::Tool(tool)) => return Ok(Command::Tool(tool)),
+        None => {}
     }
     let file = match (&flags.config, environment.get("CONURE_CONFIG").filter(|path| !path.is_empty())) {
         (Some(path), _) => file::read("--config", path)?,

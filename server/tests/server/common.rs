@@ -45,19 +45,25 @@ impl Node {
     /// Starts a member with an own directory, and waits until it says what it is.
     pub(crate) async fn start(name: &str, arguments: &[&str]) -> Self {
         let owned = tempfile::tempdir().unwrap();
-        let directory = owned.path().join("data");
-        let mut node = Self {
-            child: Command::new("true").spawn().unwrap(),
+        let mut node = Self::over(name, &owned.path().join("data"), arguments);
+        node._owned = Some(owned);
+        node.restart().await;
+        node
+    }
+
+    /// A member over a directory that is there already, not started yet.
+    pub(crate) fn over(name: &str, directory: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        Self {
+            child,
             name: name.to_owned(),
-            directory,
+            directory: directory.to_owned(),
             http_port: free_port(),
             raft_port: free_port(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
-            _owned: Some(owned),
-        };
-        node.child.wait().unwrap();
-        node.restart().await;
-        node
+            _owned: None,
+        }
     }
 
     /// Starts a member that bootstraps, and waits until it serves.

@@ -4,10 +4,14 @@
 
 mod admin;
 mod api;
+mod backup;
 mod cluster;
 mod common;
+mod dump;
 mod input;
+mod inspect;
 mod process;
 mod quick_start;
 mod repl;
+mod tools;
 mod wait;

@@ -1,4 +1,4 @@
-//! What README.md and docs/http-api.md show, typed as it stands, in a network of its own so that its ports are free.
+//! What README.md, docs/http-api.md and docs/operations.md show, typed as it stands, in a network of its own so that its ports are free.
 
 use std::path::Path;
 use std::process::Command;
@@ -62,7 +62,8 @@ fn typed(script: &str) -> String {
 
 /// A shell line that types `line`: servers go to the background, and are waited for.
 fn type_line(line: &str) -> String {
-    if !line.starts_with("conure-db") {
+    // What follows the name is a command, unless it is a flag or nothing.
+    if line != "conure-db" && !line.starts_with("conure-db --") {
         return format!("{line}\necho\n");
     }
     let port = line.split("--http-addr=:").nth(1).map_or("8081", |rest| rest.split(' ').next().unwrap());
@@ -95,4 +96,17 @@ fn the_examples_of_the_api_page_work_on_a_server_with_all_defaults() {
         std::iter::once("conure-db".to_owned()).chain(lines).map(|line| type_line(&line)).collect();
     let said = typed(&format!("{script}test -d data\n"));
     assert!(said.contains(r#"{"revision":1}"#) && said.contains(r#""deleted":true"#), "{said}");
+}
+
+#[test]
+fn the_commands_of_the_operations_page_work_beside_the_first_member() {
+    let lines = shown("docs/operations.md");
+    for command in ["backup", "restore", "inspect", "check", "dump", "load"] {
+        assert!(lines.iter().any(|line| line.starts_with(&format!("conure-db {command} "))), "{command}");
+    }
+    let script: String =
+        std::iter::once(CONTRACT[0].to_owned()).chain(lines).map(|line| type_line(&line)).collect();
+    let said = typed(&script);
+    assert!(said.contains("blue") && said.contains(r#""incarnation":2"#), "{said}");
+    assert!(said.contains("nothing is wrong") && said.contains(r#""checkpoint": {"#), "{said}");
 }

@@ -43,7 +43,7 @@ impl Core {
     pub(crate) async fn begin_life(self: &Arc<Self>, identity: Identity) -> Result<Arc<Node>, String> {
         let config = &self.config;
         let stop = self.stop.child_token();
-        let node = node::start(&self.dir, identity, config.role, &config.tuning, &self.failure, stop)
+        let node = node::start(&self.dir, identity, self.peer(), &config.tuning, &self.failure, stop)
             .await
             .map(Arc::new)?;
         self.set_node(Some(Arc::clone(&node)));

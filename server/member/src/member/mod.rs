@@ -30,6 +30,9 @@ use conure_client::api;
 pub use backup::Backup;
 pub use start::StartError;
 
+pub(crate) use node::LOG_DIR;
+pub(crate) use start::{LOCK_FILE, take_lock};
+
 use crate::facade::{Consistency, JoinProgress, Leader, MemberConfig, ReadAnswer, Refusal};
 use core::Core;
 

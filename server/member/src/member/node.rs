@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::rounds::{IndexRound, Rounds};
 use crate::facade::{Leader, Tuning};
 use crate::failure::Failure;
-use crate::identity::Identity;
+use crate::identity::{Identity, State};
+use crate::offline;
 use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::store::{Store, TREE_FILE, floor_in};
@@ -59,19 +60,20 @@ pub(crate) struct Node {
     heard_ms: AtomicU64,
 }
 
-/// Opens log and tree in `dir` and starts Raft on them. The text of an error is one line for users.
+/// Opens log and tree in `dir` and starts Raft on them, as the member `peer`. The text of an error is one line for users.
 pub(crate) async fn start(
     dir: &Path,
     identity: Identity,
-    role: Role,
+    peer: Peer,
     tuning: &Tuning,
     failure: &Failure,
     stop: CancellationToken,
 ) -> Result<Node, String> {
     let place = dir.display().to_string();
+    let role = peer.role;
     let (opened_dir, opened_identity, opened_failure) = (dir.to_owned(), identity.clone(), failure.clone());
     let opened =
-        tokio::task::spawn_blocking(move || open(&opened_dir, &opened_identity, role, &opened_failure));
+        tokio::task::spawn_blocking(move || open(&opened_dir, &opened_identity, peer, &opened_failure));
     let (store, log) =
         opened.await.map_err(|e| e.to_string())?.map_err(|e| format!("data_dir {place:?}: {e}"))?;
     let dialer = Dialer {
@@ -117,12 +119,16 @@ pub(crate) async fn start(
 fn open(
     dir: &Path,
     identity: &Identity,
-    role: Role,
+    peer: Peer,
     failure: &Failure,
 ) -> Result<(Arc<Store>, LogStore), String> {
     let disk = Arc::new(RealDisk::new(dir).map_err(|e| e.to_string())?);
     let db =
         Db::open(Arc::clone(&disk) as Arc<_>, TREE_FILE, Default::default()).map_err(|e| e.to_string())?;
+    let role = peer.role;
+    if identity.state == State::Founding {
+        offline::settle(&db, identity.node_id, peer).map_err(|e| e.to_string())?;
+    }
     let floor = floor_in(&db.begin_read().map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
     let floor = match floor {
         None => None,

@@ -19,11 +19,12 @@ use super::node::LOG_DIR;
 use crate::facade::MemberConfig;
 use crate::failure::Failure;
 use crate::identity::{Identity, State};
+use crate::offline::UNFINISHED_FILE;
 use crate::raft::store::TREE_FILE;
 use crate::transport::server;
 
 /// Locked as long as a process uses the data directory.
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// Why a member cannot start. Each text is one line that names the thing, its value and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ fn data_dir(dir: &Path, what: impl Display, mend: &str) -> StartError {
 
 pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError> {
     let dir = config.data_dir.clone();
-    let lock = take_lock(&dir)?;
+    let lock = take_lock(&dir).map_err(|(what, mend)| data_dir(&dir, what, mend))?;
     let identity = identity(&dir, &config)?;
     let listener = TcpListener::bind(&config.raft_addr)
         .await
@@ -86,6 +87,10 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
 async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), String> {
     match identity.state {
         State::Member => core.begin_life(identity).await.map(drop),
+        State::Founding if core.config.role == Role::Arbiter => Err(format!(
+            "data_dir {:?} holds data, and an arbiter holds none; start it with --role data",
+            core.dir.display().to_string()
+        )),
         State::Founding => core.found(&identity.cluster_id.clone()).await,
         State::Fresh if core.config.bootstrap && core.config.role == Role::Data => {
             let cluster_id =
@@ -99,22 +104,22 @@ async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), String> {
     }
 }
 
-fn take_lock(dir: &Path) -> Result<Arc<dyn File>, StartError> {
+/// Takes the lock of `dir`, which is made where it is not there. An error is what is wrong and the mend.
+pub(crate) fn take_lock(dir: &Path) -> Result<Arc<dyn File>, (String, &'static str)> {
     const UNUSABLE: &str = "choose a directory that this user may write, with --data-dir";
-    let disk = RealDisk::new(dir).map_err(|e| data_dir(dir, format!("cannot be made: {e}"), UNUSABLE))?;
+    let disk = RealDisk::new(dir).map_err(|e| (format!("cannot be made: {e}"), UNUSABLE))?;
     let opened = match disk.open(LOCK_FILE, OpenMode::Existing) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => disk.open(LOCK_FILE, OpenMode::CreateNew),
         other => other,
     };
-    let file = opened.map_err(|e| data_dir(dir, format!("cannot be written: {e}"), UNUSABLE))?;
+    let file = opened.map_err(|e| (format!("cannot be written: {e}"), UNUSABLE))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(data_dir(
-            dir,
-            "is in use by another process",
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err((
+            "is in use by another process".to_owned(),
             "stop that process, or choose another directory with --data-dir",
         )),
-        Err(e) => Err(data_dir(dir, format!("cannot be locked: {e}"), UNUSABLE)),
+        Err(e) => Err((format!("cannot be locked: {e}"), UNUSABLE)),
     }
 }
 
@@ -129,6 +134,13 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
     let identity = match loaded {
         Some(identity) => identity,
         None => {
+            if dir.join(UNFINISHED_FILE).exists() {
+                return Err(data_dir(
+                    dir,
+                    "holds a restore that was broken off",
+                    "repeat `conure-db restore` (or `load`), or empty the directory",
+                ));
+            }
             for name in [TREE_FILE, LOG_DIR] {
                 if dir.join(name).exists() {
                     return Err(data_dir(

@@ -1,0 +1,109 @@
+//! Why a data directory, a backup or a dump cannot be worked with.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
+/// Why a command on a data directory did not do what it was asked. Each text is one line that names the thing and the
+/// mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OfflineError {
+    /// The data directory cannot be used; nothing in it was changed.
+    #[error("data_dir {dir:?} {what}; {mend}")]
+    DataDir {
+        /// The directory.
+        dir: String,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        mend: String,
+    },
+    /// What the new cluster shall be called makes no sense.
+    #[error("{what} {value:?} cannot be used; {mend}")]
+    Name {
+        /// What was named.
+        what: &'static str,
+        /// The name.
+        value: String,
+        /// What to do.
+        mend: String,
+    },
+    /// The backup cannot be used.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The dump cannot be used.
+    #[error("line {line} of the dump: {reason}; {mend}")]
+    Dump {
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        mend: &'static str,
+    },
+    /// Reading or writing failed.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a backup cannot be used. It was not written by a member, or it changed since.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// It does not begin as one.
+    #[error("this is no backup of ConureDB; give a file that `conure-db backup` or GET /snapshot wrote")]
+    NotABackup,
+    /// It was written in a format that this program does not know.
+    #[error(
+        "the backup has format version {found}, this program knows version {known}; use the program that wrote it"
+    )]
+    Version {
+        /// The version in the backup.
+        found: u16,
+        /// The version that this program reads.
+        known: u16,
+    },
+    /// It ends before its end.
+    #[error("the backup is cut off after {at} bytes; make it again, or use another one")]
+    CutOff {
+        /// Its length in bytes.
+        at: u64,
+    },
+    /// It holds what no member writes.
+    #[error("the backup is damaged behind byte {at}: {reason}; use another one")]
+    Damaged {
+        /// Up to here it is whole, in bytes.
+        at: u64,
+        /// What is wrong behind that.
+        reason: String,
+    },
+}
+
+impl OfflineError {
+    pub(crate) fn dir(dir: &Path, what: impl Display, mend: impl Display) -> Self {
+        Self::DataDir { dir: dir.display().to_string(), what: what.to_string(), mend: mend.to_string() }
+    }
+
+    pub(crate) fn io(what: impl Display) -> impl FnOnce(io::Error) -> Self {
+        let what = what.to_string();
+        move |source| Self::Io { what, source }
+    }
+
+    /// The tree's file refused.
+    pub(crate) fn tree(dir: &Path, error: conure_btree::Error) -> Self {
+        match error {
+            conure_btree::Error::Io { what, source } => Self::Io { what: what.to_owned(), source },
+            error => Self::dir(dir, format!("holds a database that cannot be read: {error}"), CHECK),
+        }
+    }
+}
+
+/// What to do about a directory that cannot be read.
+pub(crate) const CHECK: &str = "`conure-db check` says what is broken; restore a backup, or empty the directory and \
+     join the member again";

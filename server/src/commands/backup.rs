@@ -1,0 +1,191 @@
+//! `conure-db backup`: a running member's snapshot, verified, in a file.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use conure_client::{Client, ClientError};
+use conure_member::offline::{BackupReader, BackupSummary};
+use futures::StreamExt as _;
+use indicatif::ProgressBar;
+
+use super::args::BackupArgs;
+use super::{CommandError, output, output_failed, progress};
+
+/// How long the member may take to answer, or between two pieces of the backup.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a token may be.
+const TOKEN_LEN_MAX: u64 = 4096;
+
+pub(super) fn run(args: &BackupArgs) -> Result<(), CommandError> {
+    let client = client(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::Failed(error.to_string()))?;
+    let bar = progress::bytes("backed up", None);
+    let fetched = match args.file.to_str() {
+        Some("-") => to_standard_output(&runtime, &client, &bar),
+        _ => to_file(&runtime, &client, args, &bar),
+    };
+    bar.finish_and_clear();
+    let summary = fetched?;
+    eprintln!(
+        "backed up {} keys of cluster {} (incarnation {}), revision {}",
+        output::count(summary.keys),
+        summary.cluster_id,
+        summary.incarnation,
+        summary.revision
+    );
+    Ok(())
+}
+
+fn client(args: &BackupArgs) -> Result<Client, CommandError> {
+    let mut builder = Client::builder().server(&args.url);
+    if let Some(path) = args.admin_token_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        builder = builder.admin_token(token(path)?);
+    }
+    builder.build().map_err(|error| CommandError::Unusable(error.to_string()))
+}
+
+fn token(path: &Path) -> Result<String, CommandError> {
+    let unusable = |reason: String| {
+        let path = path.display().to_string();
+        Err(CommandError::Unusable(format!(
+            "--admin-token-file {path:?}: {reason}; name a file that holds the token"
+        )))
+    };
+    let mut text = String::new();
+    match File::open(path).and_then(|file| file.take(TOKEN_LEN_MAX).read_to_string(&mut text)) {
+        Err(error) => unusable(error.to_string()),
+        Ok(_) if text.trim().is_empty() => unusable("it is empty".to_owned()),
+        Ok(_) => Ok(text.trim().to_owned()),
+    }
+}
+
+fn to_standard_output(
+    runtime: &tokio::runtime::Runtime,
+    client: &Client,
+    bar: &ProgressBar,
+) -> Result<BackupSummary, CommandError> {
+    if io::stdout().is_terminal() {
+        let reason = "standard output is a terminal, and a backup is no text; name a file";
+        return Err(CommandError::Unusable(reason.to_owned()));
+    }
+    let mut out = io::stdout().lock();
+    let summary = runtime.block_on(fetch(client, &mut out, bar))?;
+    out.flush().map_err(output_failed)?;
+    Ok(summary)
+}
+
+/// Writes beside the file and gives it its name when all is there and durable.
+fn to_file(
+    runtime: &tokio::runtime::Runtime,
+    client: &Client,
+    args: &BackupArgs,
+    bar: &ProgressBar,
+) -> Result<BackupSummary, CommandError> {
+    let path = &args.file;
+    let shown = path.display().to_string();
+    if path.is_dir() {
+        return Err(CommandError::Unusable(format!("FILE {shown:?} is a directory; name a file")));
+    }
+    if path.exists() && !args.force {
+        let reason = format!("FILE {shown:?} is there already; name another one, or replace it with --force");
+        return Err(CommandError::Unusable(reason));
+    }
+    let (mut file, unfinished) = Unfinished::create(path)?;
+    let summary = runtime.block_on(fetch(client, &mut file, bar))?;
+    let finish = || -> io::Result<()> {
+        file.sync_all()?;
+        unfinished.name(path, args.force)?;
+        File::open(directory_of(path))?.sync_all()
+    };
+    finish().map_err(|error| CommandError::Failed(format!("cannot finish {shown:?}: {error}")))?;
+    Ok(summary)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A file that goes again unless it gets its name.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn create(path: &Path) -> Result<(File, Self), CommandError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.unfinished", std::process::id()));
+        let temporary = path.with_file_name(name);
+        match File::create_new(&temporary) {
+            Ok(file) => Ok((file, Self(temporary))),
+            Err(error) => {
+                let shown = temporary.display().to_string();
+                Err(CommandError::Unusable(format!(
+                    "{shown:?} cannot be made: {error}; name a file that can be written"
+                )))
+            }
+        }
+    }
+
+    /// Names the file `path`; another one that came there meanwhile stays, unless that may be replaced.
+    fn name(&self, path: &Path, replace: bool) -> io::Result<()> {
+        if replace {
+            return fs::rename(&self.0, path);
+        }
+        match fs::hard_link(&self.0, path) {
+            // Not every file system has links.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
+                fs::rename(&self.0, path)
+            }
+            linked => linked,
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // It is not there any more where it got its name by renaming.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Streams the member's snapshot to `out` and verifies it on the way.
+async fn fetch(
+    client: &Client,
+    out: &mut dyn Write,
+    bar: &ProgressBar,
+) -> Result<BackupSummary, CommandError> {
+    tokio::select! {
+        fetched = stream(client, out, bar) => fetched,
+        _ = tokio::signal::ctrl_c() => Err(CommandError::Failed("stopped by SIGINT; no backup was made".to_owned())),
+    }
+}
+
+async fn stream(
+    client: &Client,
+    out: &mut dyn Write,
+    bar: &ProgressBar,
+) -> Result<BackupSummary, CommandError> {
+    let silent =
+        |_| CommandError::Failed(format!("the member was silent for {PATIENCE:?}; no backup was made"));
+    let refused = |error: ClientError| {
+        let mend =
+            if error.status() == Some(401) { "; name a file with it by --admin-token-file" } else { "" };
+        CommandError::Failed(format!("no backup was made: {error}{mend}"))
+    };
+    let mut pieces =
+        Box::pin(tokio::time::timeout(PATIENCE, client.snapshot()).await.map_err(silent)?.map_err(refused)?);
+    let mut reader = BackupReader::default();
+    // What arrives wrong is the member's or the network's fault, not the user's.
+    let wrong = |error: conure_member::offline::OfflineError| {
+        CommandError::Failed(format!("what the member sent cannot be used: {error}"))
+    };
+    while let Some(piece) = tokio::time::timeout(PATIENCE, pieces.next()).await.map_err(silent)? {
+        let piece = piece.map_err(refused)?;
+        reader.push(&piece).map_err(wrong)?;
+        out.write_all(&piece)
+            .map_err(|error| CommandError::Failed(format!("cannot write the backup: {error}")))?;
+        bar.inc(piece.len() as u64);
+    }
+    reader.finish().map_err(wrong)
+}

@@ -1,0 +1,281 @@
+//! `conure-db backup` and `conure-db restore`, on real clusters.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use conure_client::Client;
+
+use crate::common::{Node, SERVER, free_port, run, until};
+use crate::tools::{contents, conure, conure_fed, key, text};
+
+/// Counts up in two keys, one after the other; what was acknowledged last is in `acknowledged`.
+fn count_up(
+    client: Client,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+) -> tokio::task::JoinHandle<u64> {
+    tokio::spawn(async move {
+        let mut number = 0_u64;
+        while !stop.load(Ordering::Relaxed) {
+            number += 1;
+            client.put(b"first", number.to_string()).await.unwrap();
+            client.put(b"second", number.to_string()).await.unwrap();
+            acknowledged.store(number, Ordering::SeqCst);
+        }
+        number
+    })
+}
+
+async fn number(client: &Client, key: &[u8]) -> u64 {
+    let found = client.get(key).await.unwrap().unwrap();
+    std::str::from_utf8(&found.bytes).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_made_while_writing_is_one_moment_and_restores_every_key() {
+    let here = tempfile::tempdir().unwrap();
+    let old = Node::ready("node1", &[]).await;
+    let client = old.client();
+    let mut revisions = Vec::new();
+    for number in 0..40 {
+        let value = vec![u8::try_from(number).unwrap(); if number % 7 == 0 { 300_000 } else { 20 }];
+        revisions.push(client.put(key(number).as_bytes(), value).await.unwrap().revision);
+    }
+    client.put(&[0xff, 0, b'\n'], vec![0x80, 0]).await.unwrap();
+    client.put(b"gone", "1").await.unwrap();
+    client.delete(b"gone").await.unwrap();
+
+    let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let writer = count_up(client.clone(), Arc::clone(&stop), Arc::clone(&acknowledged));
+    until("the writer is under way", async || acknowledged.load(Ordering::SeqCst) > 5).await;
+    let before = acknowledged.load(Ordering::SeqCst);
+    let (url, file) = (old.url(""), here.path().join("a.backup"));
+    let ended = tokio::task::spawn_blocking({
+        let file = file.clone();
+        move || conure(&["backup", &url, text(&file)])
+    });
+    let ended = ended.await.unwrap();
+    let at_end = acknowledged.load(Ordering::SeqCst);
+    until("it is written to all the while", async || acknowledged.load(Ordering::SeqCst) > at_end).await;
+    stop.store(true, Ordering::Relaxed);
+    let last = writer.await.unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.error);
+    assert!(ended.error.contains("43 keys") && ended.error.lines().count() == 1, "{}", ended.error);
+    let old_status = client.status().await.unwrap();
+
+    // What a new volume holds.
+    let dir = here.path().join("restored").join("data");
+    std::fs::create_dir_all(dir.join("lost+found")).unwrap();
+    let restored = conure(&["restore", text(&file), text(&dir)]);
+    assert_eq!(restored.code, Some(0), "{}", restored.error);
+    conure(&["check", text(&dir)]).good();
+
+    let mut new = Node::over("node1", &dir, &[]);
+    new.restart().await;
+    new.until_ready().await;
+    let restored = new.client();
+    for (number, revision) in (0..).zip(&revisions) {
+        let found = restored.get(key(number).as_bytes()).await.unwrap().unwrap();
+        assert_eq!(found.bytes, client.get(key(number).as_bytes()).await.unwrap().unwrap().bytes);
+        assert_eq!(found.revision, *revision, "a key that was not changed keeps its ETag");
+    }
+    assert_eq!(restored.get(&[0xff, 0, b'\n']).await.unwrap().unwrap().bytes, [0x80, 0][..]);
+    assert!(restored.get(b"gone").await.unwrap().is_none());
+    let (first, second) = (number(&restored, b"first").await, number(&restored, b"second").await);
+    assert!(first == second || first == second + 1, "{first} and {second} never stood side by side");
+    assert!(second >= before && first <= last, "{before} was acknowledged before, {second} is there");
+
+    let status = restored.status().await.unwrap();
+    assert_ne!(status.cluster_id, old_status.cluster_id);
+    assert_eq!((status.incarnation, status.node_id.as_str()), (old_status.incarnation + 1, "node1"));
+    assert_eq!(status.leader_http_addr, new.address(), "the restored member does not know where it is");
+    let next = restored.put(b"new", "1").await.unwrap().revision;
+    assert!(next > old_status.revision && next > 1 << 32, "{next} may have been used before");
+
+    // Others get everything when they join, although the log begins behind it.
+    let joined = Node::ready("node2", &[]).await;
+    restored.join("node2", &joined.raft_address()).await.unwrap();
+    joined.until_ready().await;
+    let copied = joined.client();
+    for number in [0, 7, 39] {
+        let key = key(number);
+        let wanted = restored.get(key.as_bytes()).await.unwrap().unwrap();
+        assert_eq!(copied.get(key.as_bytes()).await.unwrap().unwrap(), wanted);
+    }
+    new.kill();
+    new.restart().await;
+    new.until_ready().await;
+    assert_eq!(restored.get(b"new").await.unwrap().unwrap().revision, next);
+    assert_eq!(restored.status().await.unwrap().cluster_id, status.cluster_id);
+}
+
+/// A backup of a small cluster, as bytes.
+async fn small_backup() -> Vec<u8> {
+    let node = Node::ready("node1", &[]).await;
+    for number in 0..20 {
+        node.client().put(key(number).as_bytes(), vec![7; 5_000]).await.unwrap();
+    }
+    conure(&["backup", &node.address(), "-"]).good()
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_whole_is_refused_and_leaves_nothing() {
+    let backup = small_backup().await;
+    let here = tempfile::tempdir().unwrap();
+    let dir = here.path().join("data");
+    let mut flipped = backup.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    let mut later = backup.clone();
+    later[8] = 99;
+    let longer = [&backup[..], b"more"].concat();
+    for (bad, named) in [
+        (&backup[..0], "cut off after 0 bytes"),
+        (&backup[..backup.len() - 1], "cut off"),
+        (&backup[..backup.len() / 2], "cut off"),
+        (&flipped[..], "damaged"),
+        (&longer[..], "damaged"),
+        (&later[..], "version 99"),
+        (b"no backup at all", "no backup of ConureDB"),
+    ] {
+        let file = here.path().join("bad.backup");
+        std::fs::write(&file, bad).unwrap();
+        conure(&["restore", text(&file), text(&dir)]).refused(2, &[named]);
+        conure_fed(&["restore", "-", text(&dir)], bad).refused(2, &[named]);
+        let left: Vec<String> = contents(&dir).into_keys().collect();
+        assert_eq!(left, [text(&dir.join("lock"))], "something stayed");
+    }
+    let ended = conure_fed(&["restore", "--cluster-id=again", "--incarnation=7", "-", text(&dir)], &backup);
+    ended.good();
+    let inspected = conure(&["inspect", "--json", text(&dir)]).json();
+    assert_eq!(inspected["identity"]["cluster_id"], "again");
+    assert_eq!(inspected["identity"]["incarnation"], 7);
+    assert_eq!(inspected["identity"]["state"], "founding");
+    assert_eq!(inspected["checkpoint"]["revision"], 20 + 6 * (1_u64 << 32));
+
+    let before = contents(&dir);
+    conure_fed(&["restore", "-", text(&dir)], &backup)
+        .refused(2, &["belongs to a member already", text(&dir)]);
+    assert_eq!(contents(&dir), before);
+    let other = here.path().join("other");
+    for (flag, named) in [
+        ("--incarnation=1", "the incarnation \"1\""),
+        ("--node-id=a b", "the member's name \"a b\""),
+        ("--cluster-id=", "the cluster's id \"\""),
+    ] {
+        conure_fed(&["restore", flag, "-", text(&other)], &backup).refused(2, &[named]);
+    }
+    conure(&["restore", text(&here.path().join("none")), text(&other)])
+        .refused(2, &["none", "cannot be opened"]);
+    std::fs::write(here.path().join("file"), "").unwrap();
+    conure_fed(&["restore", "-", text(&here.path().join("file"))], &backup).refused(2, &["file"]);
+}
+
+fn member(dir: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(SERVER);
+    command
+        .arg(format!("--data-dir={}", dir.display()))
+        .arg(format!("--http-addr=127.0.0.1:{}", free_port()))
+        .arg(format!("--raft-addr=127.0.0.1:{}", free_port()))
+        .args(flags);
+    command
+}
+
+#[tokio::test]
+async fn a_restore_that_was_killed_is_no_members_directory_and_can_be_repeated() {
+    let backup = small_backup().await;
+    let here = tempfile::tempdir().unwrap();
+    let dir = here.path().join("data");
+    let mut child = Command::new(SERVER)
+        .args(["restore", "-", text(&dir)])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&backup[..backup.len() - 1]).unwrap();
+    until("it has begun", async || dir.join("tree.db").exists()).await;
+    conure(&["inspect", text(&dir)]).refused(2, &["in use"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let (code, error) = run(&mut member(&dir, &[]));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("broken off") && error.contains("conure-db restore"), "{error}");
+    for command in ["inspect", "check", "dump"] {
+        conure(&[command, text(&dir)]).refused(2, &["broken off", "repeat"]);
+    }
+    conure_fed(&["restore", "-", text(&dir)], &backup).good();
+    // It holds data, which an arbiter does not.
+    let (code, error) = run(&mut member(&dir, &["--role=arbiter"]));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("--role data"), "{error}");
+    let mut node = Node::over("node1", &dir, &["--bootstrap=false"]);
+    node.restart().await;
+    node.until_ready().await;
+    assert_eq!(node.client().get(key(19).as_bytes()).await.unwrap().unwrap().bytes, vec![7; 5_000]);
+}
+
+#[tokio::test]
+async fn a_backup_is_never_written_over_and_needs_the_token() {
+    let here = tempfile::tempdir().unwrap();
+    let (file, token, wrong) =
+        (here.path().join("a.backup"), here.path().join("token"), here.path().join("wrong"));
+    std::fs::write(&token, "sesame\n").unwrap();
+    std::fs::write(&wrong, "simsim\n").unwrap();
+    let node = Node::ready("node1", &[&format!("--admin-token-file={}", token.display())]).await;
+    node.client().put(b"a", "1").await.unwrap();
+    let url = node.url("");
+    conure(&["backup", &url, text(&file)]).refused(1, &["no backup was made", "--admin-token-file"]);
+    let flag = |path: &Path| format!("--admin-token-file={}", path.display());
+    conure(&["backup", &flag(&wrong), &url, text(&file)]).refused(1, &["no backup was made"]);
+    conure(&["backup", &flag(&here.path().join("none")), &url, text(&file)])
+        .refused(2, &["--admin-token-file"]);
+    conure(&["backup", &flag(&token), &url, text(&file)]).good();
+    let first = std::fs::read(&file).unwrap();
+    conure(&["backup", &flag(&token), &url, text(&file)]).refused(2, &["is there already", "--force"]);
+    node.client().put(b"a", "2").await.unwrap();
+    conure(&["backup", "--force", &flag(&token), &url, text(&file)]).good();
+    assert_ne!(std::fs::read(&file).unwrap(), first);
+    conure(&["backup", &flag(&token), &url, text(here.path())]).refused(2, &["is a directory"]);
+    conure(&["backup", &flag(&token), &url, text(&here.path().join("no/where"))])
+        .refused(2, &["cannot be made"]);
+    conure(&["backup", "https://localhost", text(&file)]).refused(2, &["https://localhost"]);
+    let left = std::fs::read_dir(here.path()).unwrap().count();
+    assert_eq!(left, 3, "an unfinished file stayed");
+}
+
+#[tokio::test]
+async fn a_member_that_breaks_off_or_lies_makes_no_backup() {
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("a.backup");
+    let backup = small_backup().await;
+    let (half, mut flipped) = (backup[..backup.len() / 2].to_vec(), backup.clone());
+    flipped[2_000] ^= 8;
+    let nobody = format!("127.0.0.1:{}", free_port());
+    conure(&["backup", &nobody, text(&file)]).refused(1, &["no backup was made", &nobody]);
+    for (body, declared, named) in [
+        (half.clone(), backup.len(), "no backup was made"),
+        (half.clone(), half.len(), "cut off"),
+        (flipped.clone(), flipped.len(), "damaged"),
+        (b"<html>".to_vec(), 6, "no backup"),
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let head = BufReader::new(&stream).lines().map(Result::unwrap);
+            let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
+            assert!(head[0].starts_with("GET /snapshot"));
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {declared}\r\n\r\n").unwrap();
+            // A client that has seen enough hangs up.
+            let _ = stream.write_all(&body);
+        });
+        conure(&["backup", &address, text(&file)]).refused(1, &[named]);
+        server.join().unwrap();
+        assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
+    }
+}
