@@ -12,6 +12,7 @@
 
 pub mod change;
 pub mod crash;
+pub mod disks;
 pub mod format;
 pub mod fuzz;
 pub mod judge;

@@ -16,9 +16,9 @@ pub struct Found {
     /// All trees, with all keys and values.
     pub trees: Model,
     /// Pages that are in use, the two meta pages not counted.
-    pub used_pages: u64,
+    pub used: BTreeSet<u32>,
     /// Pages that are free.
-    pub free_pages: u64,
+    pub free: BTreeSet<u32>,
 }
 
 /// What a whole meta page says.
@@ -158,13 +158,7 @@ impl<'a> Reader<'a> {
         if free.len() as u64 != self.meta.free_pages {
             return Err(format!("{} pages are free, not {}", free.len(), self.meta.free_pages));
         }
-        Ok(Found {
-            page_size: self.page_size,
-            commit: self.meta.commit,
-            trees: found,
-            used_pages: self.used.len() as u64,
-            free_pages: free.len() as u64,
-        })
+        Ok(Found { page_size: self.page_size, commit: self.meta.commit, trees: found, used: self.used, free })
     }
 
     /// Notes that the run is in use; it may be so once.

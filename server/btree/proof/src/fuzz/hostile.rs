@@ -10,6 +10,7 @@ use conure_io::{Disk, OpenMode, SimDisk};
 
 use super::Input;
 use crate::NAME;
+use crate::disks::{bytes_of, disk_with};
 use crate::format::{reseal, set_file_id};
 use crate::model::{open, options};
 
@@ -23,8 +24,7 @@ const PAGE: usize = 512;
 pub fn hostile_file(data: &[u8]) {
     let mut input = Input::new(data);
     let Some(bytes) = file(&mut input) else { return };
-    let disk = SimDisk::new();
-    disk.open(NAME, OpenMode::CreateNew).unwrap().write_all_at(&bytes, 0).unwrap();
+    let disk = disk_with(&bytes).unwrap();
     if let Ok(db) = open(&disk, options(512)) {
         read(&db, &disk);
         let _ = db.check();
@@ -134,9 +134,7 @@ fn sound_file(keys: u8, scale: usize, sealed: bool) -> Vec<u8> {
         disk.kill_process();
     }
     drop(db);
-    let file = disk.open(NAME, OpenMode::Read).unwrap();
-    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
-    file.read_exact_at(&mut bytes, 0).unwrap();
+    let mut bytes = bytes_of(&disk).unwrap();
     set_file_id(&mut bytes, PAGE, 0x636f_6e75_7265);
     bytes
 }
