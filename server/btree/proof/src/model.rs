@@ -123,3 +123,16 @@ pub fn below(random: &mut Random, bound: usize) -> usize {
 pub fn one_of<T: Copy>(random: &mut Random, choices: &[T]) -> T {
     choices[below(random, choices.len())]
 }
+
+/// The file is sound.
+///
+/// # Panics
+///
+/// Where it is not, or cannot be looked at.
+#[expect(clippy::panic, reason = "tests want to fail here")]
+pub fn assert_clean(db: &Db) {
+    match db.check() {
+        Ok(report) => assert!(report.is_clean(), "{:?}", report.problems),
+        Err(error) => panic!("{error}"),
+    }
+}
