@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::bytes::{put_u16, put_u32, small};
-use crate::node::{BRANCH_CELL, LEAF_CELL, Node};
+use crate::node::{BRANCH_CELL, LEAF_CELL, Node, SLOT};
 use crate::page::{HEADER, PageId};
 
 /// Cells in key order, copied out of their pages.
@@ -109,7 +109,7 @@ pub(crate) fn needed(ends: &[usize], range: Range<usize>) -> usize {
         return 0;
     }
     let start = if range.start == 0 { 0 } else { ends[range.start - 1] };
-    ends[range.end - 1] - start + 2 * range.len()
+    ends[range.end - 1] - start + SLOT * range.len()
 }
 
 /// Shares `count` cells out over as few nodes as hold them in order, each with at least `least` of them where there
@@ -162,7 +162,7 @@ pub(crate) fn branch_cell(key: &[u8], child: PageId) -> Vec<u8> {
 
 /// The shortest key that is above `left` and not above `right`, for `left < right`.
 pub(crate) fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
-    let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
+    let common = crate::node_mut::common_len(left, right);
     &right[..(common + 1).min(right.len())]
 }
 

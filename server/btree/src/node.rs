@@ -1,21 +1,25 @@
 //! A leaf or branch as it stands on its pages, for reading.
 //!
-//! After the header come the slots, two bytes each, the offsets of the cells in key order; the cells fill the run
-//! from its end downwards. A leaf's cell is `key length u16, value length u16, key, value`, a branch's
+//! After the header come the slots, six bytes each: the offsets of the cells in key order, each with the head of its
+//! key, the four bytes that come after what all keys of the node begin with. A search seldom needs to look further
+//! than the heads. The cells fill the run from its end downwards. A leaf's cell is `key length u16, value length u16, key, value`, a branch's
 //! `key length u16, child u32, key`. The first key of a branch is empty: it stands for everything below the second.
 //!
 //! **Invariant:** no content of a page makes these functions panic; [`Node::validate`] has been through a page before
 //! its answers are trusted.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use crate::bytes::{get_u16, get_u32};
-use crate::page::{COUNT, EXTRA, FIRST_PAGE, GARBAGE, HEADER, Kind, LEVEL, OUTSIDE_COUNT, PageId};
+use crate::page::{COUNT, EXTRA, FIRST_PAGE, GARBAGE, HEADER, Kind, LEVEL, OUTSIDE_COUNT, PageId, SKIP};
 
 /// Value length that says: the value stands on pages of its own.
 pub(crate) const OUTSIDE: u16 = u16::MAX;
 /// Bytes of a reference to such a value: its first page and its length.
 pub(crate) const REFERENCE: usize = 8;
+/// Bytes of a slot.
+pub(crate) const SLOT: usize = 6;
 pub(crate) const LEAF_CELL: usize = 4;
 pub(crate) const BRANCH_CELL: usize = 6;
 /// Whether the value of a leaf's cell stands outside.
@@ -70,11 +74,25 @@ impl<'a> Node<'a> {
     /// Bytes in use by slots and cells.
     pub(crate) fn used(&self) -> usize {
         let cells = self.data.len().saturating_sub(self.cells_start()).saturating_sub(self.garbage());
-        cells + 2 * self.count()
+        cells + SLOT * self.count()
     }
 
     fn offset(&self, i: usize) -> usize {
-        usize::from(get_u16(self.data, HEADER + 2 * i))
+        usize::from(get_u16(self.data, HEADER + SLOT * i))
+    }
+
+    /// How many bytes all keys begin with alike and the heads leave out.
+    pub(crate) fn skip(&self) -> usize {
+        usize::from(get_u16(self.data, SKIP))
+    }
+
+    fn slots(&self) -> &'a [[u8; SLOT]] {
+        self.data.get(HEADER..HEADER + SLOT * self.count()).unwrap_or_default().as_chunks().0
+    }
+
+    /// The first slot whose key counts: the first key of a branch is empty.
+    fn first_key_slot(&self) -> usize {
+        usize::from(!self.is_leaf())
     }
 
     fn part(&self, at: usize, len: usize) -> &'a [u8] {
@@ -133,12 +151,18 @@ impl<'a> Node<'a> {
         self.data.get(self.cell_range(i)).unwrap_or_default()
     }
 
-    /// The first slot from `from` on whose key is not below `key`.
-    fn lower_bound(&self, key: &[u8], from: usize) -> usize {
-        let (mut low, mut high) = (from, self.count());
+    /// The first slot from `from` on whose key is not `below`, which is asked of keys with the same head as `key`. Right
+    /// only where `key` begins as all keys of the node do.
+    fn partition(&self, key: &[u8], from: usize, below: impl Fn(&[u8]) -> bool) -> usize {
+        let slots = self.slots();
+        let wanted = u32::from_be_bytes(head(key, self.skip()));
+        let (mut low, mut high) = (from, slots.len());
         while low < high {
             let middle = low.midpoint(high);
-            if self.key(middle) < key {
+            let [_, _, a, b, c, d] = slots[middle];
+            let found = u32::from_be_bytes([a, b, c, d]);
+            let is_below = if found == wanted { below(self.key(middle)) } else { found < wanted };
+            if is_below {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -147,16 +171,38 @@ impl<'a> Node<'a> {
         low
     }
 
+    /// How `key` stands to what all keys of the node begin with; equal when it begins so too.
+    fn compare_skipped(&self, key: &[u8]) -> Ordering {
+        let skip = self.skip();
+        if skip == 0 {
+            return Ordering::Equal;
+        }
+        let common = self.key(self.first_key_slot());
+        key[..skip.min(key.len())].cmp(&common[..skip.min(common.len())])
+    }
+
     /// In a leaf: the slot that holds `key`, or where it would go.
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let slot = self.lower_bound(key, 0);
-        if slot < self.count() && self.key(slot) == key { Ok(slot) } else { Err(slot) }
+        let slot = self.partition(key, 0, |found| found < key);
+        if slot < self.count() && self.key(slot) == key {
+            return Ok(slot);
+        }
+        // Looked at only now: where the key is found, this would cost another look into memory for nothing.
+        Err(match self.compare_skipped(key) {
+            Ordering::Less => 0,
+            Ordering::Equal => slot,
+            Ordering::Greater => self.count(),
+        })
     }
 
     /// In a branch: the slot of the child that `key` belongs to.
     pub(crate) fn child_slot(&self, key: &[u8]) -> usize {
-        let slot = self.lower_bound(key, 1);
-        if slot < self.count() && self.key(slot) == key { slot } else { slot.saturating_sub(1) }
+        let after = match self.compare_skipped(key) {
+            Ordering::Less => 1,
+            Ordering::Equal => self.partition(key, 1, |found| found <= key),
+            Ordering::Greater => self.count(),
+        };
+        after.saturating_sub(1)
     }
 
     /// Whether every slot and cell lies where it may. The order of keys is not looked at.
@@ -169,7 +215,7 @@ impl<'a> Node<'a> {
         if node.level() > LEVEL_MAX {
             return Err("its level is impossible");
         }
-        let slots_end = HEADER + 2 * node.count();
+        let slots_end = HEADER + SLOT * node.count();
         let start = node.cells_start();
         if node.count() == 0 || slots_end > start || start > data.len() || node.garbage() > data.len() - start
         {
@@ -203,6 +249,30 @@ impl<'a> Node<'a> {
         if outside != node.outside_count() {
             return Err("it miscounts the values outside of it");
         }
+        if !node.heads_are_right() {
+            return Err("a slot does not hold the head of its key");
+        }
         Ok(())
     }
+
+    fn heads_are_right(&self) -> bool {
+        let (first, skip) = (self.first_key_slot(), self.skip());
+        let common = if first < self.count() { self.key(first).get(..skip) } else { Some(&[][..]) };
+        let Some(common) = common else { return false };
+        self.slots().iter().enumerate().skip(first).all(|(i, slot)| {
+            let key = self.key(i);
+            key.starts_with(common) && slot[2..] == head(key, skip)
+        })
+    }
+}
+
+/// The four bytes of a key behind the first `skip`; zeros where it ends.
+pub(crate) fn head(key: &[u8], skip: usize) -> [u8; 4] {
+    let rest = key.get(skip..).unwrap_or_default();
+    if let Some(head) = rest.first_chunk() {
+        return *head;
+    }
+    let mut head = [0; 4];
+    head[..rest.len()].copy_from_slice(rest);
+    head
 }

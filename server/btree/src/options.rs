@@ -14,7 +14,8 @@ pub struct Options {
     /// it by the few pages that they need. Default none.
     pub file_bytes_max: Option<u64>,
     /// A write transaction keeps about this many bytes of changed pages in memory before it writes them ahead
-    /// of its commit. Default 32 MiB.
+    /// of its commit. A transaction that changes more than that in random order becomes much slower, because it writes
+    /// pages again and again. Small transactions need little, whatever this says. Default 512 MiB.
     pub dirty_bytes_max: usize,
     /// A bug to have.
     #[cfg(feature = "planted-bugs")]
@@ -28,7 +29,7 @@ impl Default for Options {
             page_size_bytes: 4096,
             growth_bytes_min: 1 << 20,
             file_bytes_max: None,
-            dirty_bytes_max: 32 << 20,
+            dirty_bytes_max: 512 << 20,
             #[cfg(feature = "planted-bugs")]
             planted: None,
         }

@@ -1,6 +1,6 @@
 //! What every page but the two meta pages begins with.
 
-use crate::bytes::{get_u32, get_u64, put_u16, put_u32, put_u64};
+use crate::bytes::{get_u16, get_u32, get_u64, put_u16, put_u32, put_u64, small};
 
 /// A page's place in the file: its offset divided by the page size.
 pub(crate) type PageId = u32;
@@ -18,6 +18,8 @@ pub(crate) const COUNT: usize = 6;
 const TXN: usize = 8;
 const ID: usize = 16;
 const RUN: usize = 20;
+/// In a leaf or branch: how many bytes all its keys begin with alike, so that the heads in its slots leave them out.
+pub(crate) const SKIP: usize = 22;
 pub(crate) const EXTRA: usize = 24;
 /// In a leaf or branch: bytes among the cells that no slot leads to.
 pub(crate) const GARBAGE: usize = 28;
@@ -62,7 +64,7 @@ pub(crate) fn id_of(run: &[u8]) -> PageId {
 
 /// How many pages belong together, this one the first.
 pub(crate) fn run_of(run: &[u8]) -> u32 {
-    get_u32(run, RUN)
+    u32::from(get_u16(run, RUN))
 }
 
 pub(crate) fn stored_checksum(run: &[u8]) -> u32 {
@@ -91,7 +93,7 @@ pub(crate) fn init(run: &mut [u8], kind: Kind, level: u8, count: u16, extra: u32
 pub(crate) fn finish(run: &mut [u8], seed: u32, id: PageId, pages: u32, txn: u64) -> u32 {
     put_u64(run, TXN, txn);
     put_u32(run, ID, id);
-    put_u32(run, RUN, pages);
+    put_u16(run, RUN, small(pages as usize));
     let sum = checksum(seed, run);
     put_u32(run, CHECKSUM, sum);
     sum

@@ -134,7 +134,7 @@ fn leaves_are_packed_and_a_second_compaction_has_nothing_to_do() {
     let report = db.compact(CompactOptions::default()).unwrap();
     assert_clean(&db);
     let tree = db.check().unwrap().trees.remove(1);
-    let full = tree.keys.div_ceil(4064 / 114);
+    let full = tree.keys.div_ceil(4064 / 118);
     assert!(tree.leaf_pages <= full + full / 32, "{tree:?}, {full} would do");
     let dense = (tree.leaf_pages + tree.branch_pages) * 4096;
     assert!(report.file_bytes_after < dense * 102 / 100 + 40 * 4096, "{report:?}");

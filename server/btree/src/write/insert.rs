@@ -5,7 +5,7 @@ use crate::Error;
 use crate::bytes::{put_u16, put_u32, small, word};
 use crate::cells::{Cells, branch_cell, leaf_key, separator};
 use crate::meta::TreeState;
-use crate::node::{LEAF_CELL, LeafValue, OUTSIDE, REFERENCE};
+use crate::node::{LEAF_CELL, LeafValue, OUTSIDE, REFERENCE, SLOT};
 use crate::page::PageId;
 use crate::view::Source;
 
@@ -89,7 +89,7 @@ impl WriteTxn {
     /// Makes the cell of an entry, its value outside where it would take more than half a page.
     pub(super) fn leaf_cell(&mut self, key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>, Error> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let outside = LEAF_CELL + key.len() + len + 2 > self.usable() / 2 && len > REFERENCE;
+        let outside = LEAF_CELL + key.len() + len + SLOT > self.usable() / 2 && len > REFERENCE;
         let mut cell = vec![0; LEAF_CELL];
         put_u16(&mut cell, 0, small(key.len()));
         put_u16(&mut cell, 2, if outside { OUTSIDE } else { small(len) });

@@ -1,7 +1,9 @@
 //! Making the checksums of a file right again after its bytes were changed: so that what a file says is looked at, and
 //! not only that it was changed.
 
-use super::{DIRECTORIES, SECTOR, SECTOR_HEAD, payload, run_checksum, sector_checksum, u32_at, u64_at};
+use super::{
+    DIRECTORIES, SECTOR, SECTOR_HEAD, payload, run_checksum, sector_checksum, u16_at, u32_at, u64_at,
+};
 
 /// Makes every checksum of a file with pages of that many bytes right, whatever else the file says.
 pub fn reseal(bytes: &mut [u8], page_size: usize) {
@@ -13,7 +15,7 @@ pub fn reseal(bytes: &mut [u8], page_size: usize) {
         if !bytes.get(at + 4).is_some_and(|kind| (2..=6).contains(kind)) {
             continue;
         }
-        let said = u32_at(bytes, at + 20).unwrap_or(0) as usize;
+        let said = u16_at(bytes, at + 20).unwrap_or(0);
         let len = if said == 0 || said > pages - page { 1 } else { said };
         if let Some(run) = bytes.get_mut(at..at + len * page_size) {
             let sum = run_checksum(file_id, run);
