@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use conure_client::api::Role;
 use serde::{Deserialize, Serialize};
 
 /// The identity file's name inside the data directory.
@@ -43,6 +44,8 @@ pub(crate) struct Identity {
     pub(crate) incarnation: u64,
     /// What the directory is.
     pub(crate) state: State,
+    /// Data member or arbiter: what the directory holds. Another one only after it was emptied.
+    pub(crate) role: Role,
 }
 
 /// Why an identity file cannot be used.
@@ -56,13 +59,14 @@ pub(crate) enum IdentityError {
 
 impl Identity {
     /// A new directory of the member `name`.
-    pub(crate) fn fresh(name: &str) -> Self {
+    pub(crate) fn fresh(name: &str, role: Role) -> Self {
         Self {
             name: name.to_owned(),
             node_id: new_node_id(),
             cluster_id: String::new(),
             incarnation: 0,
             state: State::Fresh,
+            role,
         }
     }
 
@@ -143,7 +147,7 @@ mod tests {
     fn what_was_stored_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Identity::load(dir.path()).unwrap(), None);
-        let mut identity = Identity::fresh("node1");
+        let mut identity = Identity::fresh("node1", Role::Data);
         identity.store(dir.path()).unwrap();
         identity.state = State::Removed;
         identity.store(dir.path()).unwrap();
@@ -152,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
-        let bytes = Identity::fresh("node1").encode().unwrap();
+        let bytes = Identity::fresh("node1", Role::Data).encode().unwrap();
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut broken = bytes.clone();

@@ -67,7 +67,11 @@ impl Core {
         let wait = node.raft.wait(Some(CHANGE_PATIENCE));
         let done = wait
             .metrics(|m| m.current_leader.is_some_and(|leader| leader != node.identity.node_id), "hand over");
-        done.await.map(drop).map_err(|_| Refusal::UnknownOutcome(format!("{id:?} did not take over in time")))
+        match done.await.map(|metrics| metrics.current_leader) {
+            Ok(leader) if leader == Some(target) => Ok(()),
+            Ok(_) => Err(Refusal::UnknownOutcome(format!("another member than {id:?} took over"))),
+            Err(_) => Err(Refusal::UnknownOutcome(format!("{id:?} did not take over in time"))),
+        }
     }
 }
 

@@ -64,6 +64,7 @@ impl Core {
             identity.state = State::Founding;
             identity.cluster_id = cluster_id.to_owned();
             identity.incarnation = 1;
+            identity.role = self.config.role;
             self.become_(identity.clone()).map_err(|e| e.to_string())?;
         }
         let node = self.begin_life(identity.clone()).await?;
@@ -107,7 +108,8 @@ impl Core {
                 ),
             ));
         }
-        self.found(cluster_id).await.map_err(Refusal::Storage)
+        // Half founded, it serves nobody and refuses whoever asks again: the next start goes on from there.
+        self.found(cluster_id).await.inspect_err(|e| self.failure.set(e)).map_err(Refusal::Storage)
     }
 
     /// Another cluster's leader takes this member over.
@@ -147,6 +149,7 @@ impl Core {
         identity.cluster_id = cluster_id.to_owned();
         identity.incarnation = incarnation;
         identity.state = State::Member;
+        identity.role = self.config.role;
         let adopted = async {
             self.wipe().map_err(|e| e.to_string())?;
             self.become_(identity.clone()).map_err(|e| e.to_string())?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use conure_btree::Db;
 use conure_client::api::Role;
-use conure_io::RealDisk;
+use conure_io::{Disk as _, RealDisk};
 use conure_wal::{Floor, Wal};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Config, Instant as _, Raft, RaftMetrics, SnapshotPolicy};
@@ -123,6 +123,7 @@ fn open(
     failure: &Failure,
 ) -> Result<(Arc<Store>, LogStore), String> {
     let disk = Arc::new(RealDisk::new(dir).map_err(|e| e.to_string())?);
+    let had_tree = dir.join(TREE_FILE).exists();
     let db =
         Db::open(Arc::clone(&disk) as Arc<_>, TREE_FILE, Default::default()).map_err(|e| e.to_string())?;
     let role = peer.role;
@@ -137,6 +138,13 @@ fn open(
     let log_disk = Arc::new(RealDisk::new(&dir.join(LOG_DIR)).map_err(|e| e.to_string())?);
     let options = conure_wal::Options { must_exist: floor.is_some(), ..Default::default() };
     let (wal, _) = Wal::open(log_disk, options, floor.as_ref()).map_err(|e| e.to_string())?;
+    // The tree is made before the log: one that is missing beside a log is lost.
+    if !had_tree && (wal.last_index().is_some() || wal.purged().is_some() || wal.vote().is_some()) {
+        disk.remove(TREE_FILE).map_err(|e| e.to_string())?;
+        return Err(format!(
+            "it has a log but no database ({TREE_FILE:?}); restore that file, or empty the directory and join again"
+        ));
+    }
     let store = Store::new(disk, Arc::new(db), role, failure.clone()).map_err(|e| e.to_string())?;
     let applied = store.applied();
     if applied.cluster_id.is_empty() {
@@ -148,7 +156,20 @@ fn open(
             applied.cluster_id, applied.incarnation, identity.cluster_id, identity.incarnation
         ));
     }
-    Ok((Arc::new(store), LogStore::new(Arc::new(wal), failure.clone())))
+    if let Some(purged) = wal.purged().filter(|purged| purged.index > applied.index()) {
+        return Err(format!(
+            "its database holds the changes up to entry {} and its log begins after entry {}; restore the database that \
+             belongs to this log, or empty the directory and join again",
+            applied.index(),
+            purged.index
+        ));
+    }
+    let log = LogStore::new(Arc::new(wal), failure.clone());
+    if floor.is_none() {
+        // From before the first vote on, a log that is lost is missed.
+        store.checkpoint(&log.floor()).map_err(|e| e.to_string())?;
+    }
+    Ok((Arc::new(store), log))
 }
 
 fn raft_config(identity: &Identity, role: Role, tuning: &Tuning) -> Result<Config, openraft::ConfigError> {

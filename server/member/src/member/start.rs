@@ -87,10 +87,6 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
 async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), String> {
     match identity.state {
         State::Member => core.begin_life(identity).await.map(drop),
-        State::Founding if core.config.role == Role::Arbiter => Err(format!(
-            "data_dir {:?} holds data, and an arbiter holds none; start it with --role data",
-            core.dir.display().to_string()
-        )),
         State::Founding => core.found(&identity.cluster_id.clone()).await,
         State::Fresh if core.config.bootstrap && core.config.role == Role::Data => {
             let cluster_id =
@@ -123,6 +119,13 @@ pub(crate) fn take_lock(dir: &Path) -> Result<Arc<dyn File>, (String, &'static s
     }
 }
 
+fn named(role: Role) -> &'static str {
+    match role {
+        Role::Data => "a data member (--role data)",
+        Role::Arbiter => "an arbiter (--role arbiter)",
+    }
+}
+
 fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
     let loaded = Identity::load(dir).map_err(|e| {
         data_dir(
@@ -150,7 +153,7 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
                     ));
                 }
             }
-            let identity = Identity::fresh(&config.node_id);
+            let identity = Identity::fresh(&config.node_id, config.role);
             identity.store(dir).map_err(|e| {
                 data_dir(dir, format!("cannot be written: {e}"), "choose another with --data-dir")
             })?;
@@ -162,6 +165,15 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
             dir,
             format!("belongs to member {:?}, not to {:?}", identity.name, config.node_id),
             "start it with that --node-id, or choose another --data-dir",
+        ));
+    }
+    // An arbiter's directory holds none of the data that its applied index speaks of.
+    let settled = matches!(identity.state, State::Founding | State::Member);
+    if settled && identity.role != config.role {
+        return Err(data_dir(
+            dir,
+            format!("is that of {}, not of {}", named(identity.role), named(config.role)),
+            "start it with the --role that it had, or remove the member, empty the directory and join again",
         ));
     }
     if let Some(expected) = &config.cluster_id

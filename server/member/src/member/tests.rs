@@ -109,7 +109,7 @@ async fn a_released_member_is_adopted_under_a_new_node_id() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_founding_that_was_broken_off_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let mut identity = Identity::fresh("node1");
+    let mut identity = Identity::fresh("node1", Role::Data);
     identity.state = State::Founding;
     identity.cluster_id = "c1".into();
     identity.incarnation = 1;

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use conure_btree::{Db, Durability, Options};
+use conure_client::api::Role;
 use conure_io::RealDisk;
 use openraft::Membership;
 use openraft::vote::RaftLeaderId as _;
@@ -192,6 +193,7 @@ fn make(
         cluster_id: applied.cluster_id.clone(),
         incarnation,
         state: State::Founding,
+        role: Role::Data,
     };
     let founded = Founded {
         cluster_id: applied.cluster_id,

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use conure_client::api::Role;
 use conure_member::{Member, StartError};
 
 use crate::harness::*;
@@ -77,6 +78,88 @@ async fn a_damaged_directory_is_refused() {
     leads(&member).await;
     assert!(get(&member, "key9").await.is_some());
     member.shutdown().await;
+}
+
+/// After a crash, long before the first checkpoint: votes and acknowledged entries would be forgotten with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_young_log_that_is_lost_is_missed() {
+    let places = [Place::new("node1").bootstrap(), Place::new("node2")];
+    let members = [places[0].start().await, places[1].start().await];
+    leads(&members[0]).await;
+    join(&members[0], &places[1]).await;
+    put(&[&members[0]], "a", "1").await;
+    for member in members {
+        member.halt().await;
+    }
+    for place in &places {
+        let log = place.dir.path().join("log");
+        fs::rename(&log, place.dir.path().join("moved")).unwrap();
+        refusal(place).await;
+        fs::remove_dir_all(&log).unwrap();
+        fs::rename(place.dir.path().join("moved"), &log).unwrap();
+        place.start().await.halt().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_database_beside_its_log_is_refused() {
+    let place = Place::new("node1").bootstrap().tuned(|tuning| {
+        tuning.checkpoint_entries = 20;
+        tuning.keep_entries = 5;
+    });
+    let member = place.start().await;
+    leads(&member).await;
+    let tree = place.dir.path().join("tree.db");
+    let early = place.dir.path().join("early.db");
+    put(&[&member], "key", "v").await;
+    member.halt().await;
+    fs::copy(&tree, &early).unwrap();
+    let member = place.start().await;
+    leads(&member).await;
+    for i in 0..100 {
+        put(&[&member], &format!("key{i}"), "v").await;
+    }
+    eventually("the log is purged", async || member.stats()["raft"]["purged_index"].as_u64() > Some(50))
+        .await;
+    member.shutdown().await;
+    let late = fs::read(&tree).unwrap();
+    fs::remove_file(&tree).unwrap();
+    for _ in 0..2 {
+        assert!(refusal(&place).await.contains("no database"));
+    }
+    // One of an earlier time, which the log does not reach back to.
+    fs::rename(&early, &tree).unwrap();
+    assert!(refusal(&place).await.contains("begins after"));
+    fs::write(&tree, late).unwrap();
+    let member = place.start().await;
+    assert!(get(&member, "key7").await.is_some());
+    member.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_of_the_other_role_is_refused() {
+    let mut places = [Place::new("node1").bootstrap(), Place::new("judge").arbiter()];
+    let members = [places[0].start().await, places[1].start().await];
+    leads(&members[0]).await;
+    join(&members[0], &places[1]).await;
+    put(&[&members[0]], "a", "1").await;
+    for member in members {
+        member.halt().await;
+    }
+    for (place, other) in places.iter_mut().zip([Role::Arbiter, Role::Data]) {
+        let own = std::mem::replace(&mut place.config.role, other);
+        let text = refusal(place).await;
+        assert!(text.contains("--role data") && text.contains("--role arbiter"), "{text}");
+        place.config.role = own;
+    }
+    let members = [places[0].start().await, places[1].start().await];
+    assert_eq!(get(&members[0], "a").await.as_deref(), Some("1"));
+    stop_all(members.to_vec()).await;
+    // A directory that belongs to no cluster is nothing yet.
+    let mut fresh = Place::new("node3");
+    fresh.start().await.shutdown().await;
+    fresh.config.role = Role::Arbiter;
+    fresh.start().await.shutdown().await;
 }
 
 #[tokio::test]

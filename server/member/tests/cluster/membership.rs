@@ -1,7 +1,9 @@
 //! Joining, rejoining, removing.
 
+use std::time::Duration;
+
 use conure_client::api::{JoinRequest, Suffrage};
-use conure_member::{Consistency, Member, Refusal};
+use conure_member::{Consistency, JoinProgress, Member, Refusal};
 
 use crate::harness::*;
 
@@ -207,4 +209,35 @@ async fn a_join_updates_a_changed_address() {
     let third = config.members.iter().find(|member| member.id == "node3").unwrap();
     assert_eq!((third.raft_addr.as_str(), third.http_addr.as_str()), (addr.as_str(), "elsewhere:8081"));
     stop_all(vec![members[0].clone(), members[1].clone(), moved]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_that_takes_long_says_how_far_it_is_and_goes_on_when_repeated() {
+    let places = [
+        Place::new("node1").bootstrap().tuned(|tuning| tuning.join_patience = Duration::from_millis(1)),
+        Place::new("node2"),
+    ];
+    let members = [places[0].start().await, places[1].start().await];
+    leads(&members[0]).await;
+    for i in 0..20 {
+        put(&[&members[0]], &format!("key{i}"), &"x".repeat(1 << 20)).await;
+    }
+    let (mut waiting, mut last) = (0, None);
+    eventually("it is a voter", async || match members[0].join(&places[1].join_request()).await {
+        Ok(JoinProgress::CatchingUp(answer)) => {
+            assert_eq!(answer.suffrage, Suffrage::Learner);
+            waiting += 1;
+            false
+        }
+        Ok(JoinProgress::Voter(answer)) => {
+            last = Some(answer);
+            true
+        }
+        Err(refusal) => panic!("{refusal}"),
+    })
+    .await;
+    assert!(waiting > 0, "nobody had to wait for 20 MiB");
+    assert_eq!(last.unwrap().suffrage, Suffrage::Voter);
+    assert!(get(&members[1], "key19").await.is_some());
+    stop_all(members.to_vec()).await;
 }

@@ -51,6 +51,49 @@ async fn strangers_are_refused_and_counted() {
     member.shutdown().await;
 }
 
+/// A number as the wire has it: seven bits a byte, the lowest first.
+fn number(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 0x7f {
+        bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
+        value >>= 7;
+    }
+    bytes.push(u8::try_from(value).unwrap());
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_of_another_version_cluster_incarnation_or_target_is_refused() {
+    let place = Place::new("node1").bootstrap();
+    let member = place.start().await;
+    leads(&member).await;
+    let own: u64 = member.stats()["raft_node_id"].as_str().unwrap().parse().unwrap();
+    let (cluster, addr) = (member.status().cluster_id, &place.config.raft_addr);
+    let hello = |protocol: u64, cluster: &str, incarnation: u64, target: u64| {
+        let cluster = [number(cluster.len() as u64), cluster.as_bytes().to_vec()].concat();
+        let members = 2;
+        let parts =
+            [number(protocol), number(members), cluster, number(incarnation), number(7), number(target)];
+        [b"CNRD".to_vec(), parts.concat()].concat()
+    };
+    let (welcome, refused) = (0, 1);
+    let (by_protocol, by_cluster, by_target) = (0, 1, 2);
+    let cases = [
+        (hello(1, &cluster, 1, own), vec![welcome]),
+        (hello(2, &cluster, 1, own), vec![refused, by_protocol]),
+        (hello(1, "another", 1, own), vec![refused, by_cluster]),
+        (hello(1, &cluster, 2, own), vec![refused, by_cluster]),
+        (hello(1, &cluster, 0, own), vec![refused, by_cluster]),
+        (hello(1, &cluster, 1, own ^ 1), vec![refused, by_target]),
+    ];
+    for (at, (hello, expected)) in cases.iter().enumerate() {
+        let answer = send(addr, &frame(hello)).await;
+        assert_eq!(answer.get(8..8 + expected.len()), Some(&expected[..]), "case {at}: {answer:?}");
+    }
+    assert_eq!(member.stats()["port"]["refused"], cases.len() as u64 - 1);
+    member.shutdown().await;
+}
+
 /// Every byte string of a simple generator, as a whole connection: nothing hangs, nothing falls over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn noise_does_no_harm() {
