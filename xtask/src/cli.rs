@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
 use crate::checks::end_to_end;
-use crate::{checks, cluster, crash, demo, images, sanitizer};
+use crate::{bench, checks, cluster, crash, demo, images, sanitizer};
 
 /// `cargo xtask …`
 #[derive(Debug, Parser)]
@@ -53,6 +53,9 @@ enum Chore {
     Asan,
     /// Inputs that a fuzzer thinks of, for the storage engine under AddressSanitizer.
     Fuzz(sanitizer::FuzzOptions),
+    /// How fast something is beside its peers.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// A local three-node Kubernetes alone (as root).
     #[command(subcommand)]
     Cluster(ClusterChore),
@@ -85,6 +88,7 @@ impl Arguments {
             Chore::Crash(options) => crash::chore(&options),
             Chore::Asan => sanitizer::asan(),
             Chore::Fuzz(options) => sanitizer::fuzz(&options),
+            Chore::Bench(bench) => bench::run(&bench),
             Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),
             Chore::Cluster(ClusterChore::Down(which)) => cluster::down(which.instance),
         }

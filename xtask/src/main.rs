@@ -1,5 +1,6 @@
 //! Chores of the project, as programs: `cargo xtask demo`, `test`, `e2e`, `cluster`.
 
+mod bench;
 mod cargo;
 mod checks;
 mod cli;

@@ -9,6 +9,9 @@ use super::paths;
 use crate::process::{output, run};
 use crate::progress::step;
 
+/// What tests run beside the project's own programs: the packages of `curl`, `ip` and `kill`.
+pub const NEEDED_BY_TESTS: [&str; 3] = ["curl", "iproute2", "procps"];
+
 /// What a local Kubernetes and the images for it need.
 pub const NEEDED: [&str; 9] = [
     "buildah",

@@ -62,6 +62,7 @@ pub const STEPS: &[Step] = &[
     step!(install::operator_is_installed_by_its_chart),
     step!(install::applied_cluster_becomes_ready),
     step!(under load service::plain_curl_writes_and_reads_through_the_service),
+    step!(under load service::server_image_runs_alone_with_nothing_else_said),
     step!(under load scale::cluster_scales_from_3_to_5_to_3),
     step!(local under load arbiter::two_data_members_and_an_arbiter_survive_the_leader_while_the_other_is_behind),
     step!(local under load arbiter::four_data_members_and_an_arbiter_survive_the_leader_while_one_is_behind),

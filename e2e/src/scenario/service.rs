@@ -48,6 +48,31 @@ async fn in_pod(world: &World, curl: &[&str]) -> Result<String> {
     world.access.kubectl(&arguments).await
 }
 
+/// As `docker run IMAGE --node-id=node1 --bootstrap` would: no configuration, no volume, the image's own user.
+pub(super) async fn server_image_runs_alone_with_nothing_else_said(world: &mut World) -> Result<()> {
+    let image = &world.settings.server_image;
+    let image = format!("--image={}:{}", image.repository, image.tag);
+    let run = ["--namespace", NAMESPACE, "run", "alone", "--restart=Never", &image, "--", "--node-id=node1"];
+    world.access.kubectl(&[run.as_slice(), &["--bootstrap"]].concat()).await?;
+    let wait = ["--namespace", NAMESPACE, "wait", "pod/alone", "--for=condition=Ready", "--timeout=60s"];
+    world.access.kubectl(&wait).await?;
+    let curl = async |arguments: &[&str]| {
+        let exec = ["--namespace", NAMESPACE, "exec", "alone", "--", "curl", "-sS", "--fail-with-body"];
+        world.access.kubectl(&[exec.as_slice(), arguments].concat()).await
+    };
+    crate::kubernetes::until("the member is ready", Duration::from_secs(30), async || {
+        curl(&["localhost:8081/readyz"]).await
+    })
+    .await?;
+    curl(&["-X", "PUT", "localhost:8081/kv?key=hello", "-d", "world"]).await?;
+    let read = curl(&["localhost:8081/kv?key=hello"]).await?;
+    ensure!(read == "world", "GET answered {read:?}");
+    let id = world.access.kubectl(&["--namespace", NAMESPACE, "exec", "alone", "--", "id", "-u"]).await?;
+    ensure!(id.trim() != "0", "the image runs as root");
+    world.access.kubectl(&["--namespace", NAMESPACE, "delete", "pod", "alone", "--timeout=60s"]).await?;
+    Ok(())
+}
+
 /// A running `kubectl port-forward`, ended when it is dropped. Its output stays open, for it dies when it cannot write.
 struct Forward {
     _process: Child,

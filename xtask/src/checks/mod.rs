@@ -9,8 +9,8 @@ mod rust;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use conure_e2e::cluster::{Instance, Local};
+use anyhow::{Context, Result, ensure};
+use conure_e2e::cluster::{Instance, Local, packages};
 
 use crate::report::Report;
 use crate::{cluster, crash, sanitizer};
@@ -22,6 +22,7 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
         Local::allowed().context("`cargo xtask test --fast` leaves out what needs it")?;
     }
     let mut report = Report::new();
+    report.stage("programs that tests run", || Ok((programs(fast)?, String::new())));
     rust::check(&mut report);
     crash::check(&mut report, if fast { 10_000 } else { 50_000 });
     if !fast {
@@ -31,6 +32,18 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
     let left_out = fast.then_some("charts, images and end-to-end tests (--fast)");
     println!("{}", report.render(left_out));
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sees to the programs that tests start; without root, what is missing is named.
+fn programs(fast: bool) -> Result<()> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = |program: &&str| std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
+    let missing: Vec<&str> = ["curl", "ip", "kill"].into_iter().filter(|program| !found(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    ensure!(!fast, "not in the PATH: {}; the tests start them: install them first", missing.join(", "));
+    packages::ensure(&packages::NEEDED_BY_TESTS)
 }
 
 /// What needs root, and the tools of Kubernetes.
