@@ -212,7 +212,7 @@ impl<E: Engine> Worker<'_, E> {
         type Entry = ([u8; KEY_BYTES], [u8; VALUE_BYTES]);
         let mut entries: Vec<Entry> =
             (0..self.plan.keys).map(|entry| (data::key(entry), data::value(entry, 0))).collect();
-        entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        entries.sort_unstable_by_key(|(key, _)| *key);
         self.engine.load_sorted(&mut entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())))
     }
 }

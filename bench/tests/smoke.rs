@@ -1,6 +1,6 @@
 //! All engines in Rust do all workloads on a few thousand keys, and give back the same data. No time is judged here.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail as loudly as tests")]
 
 use conure_bench::data::{self, Digest};
 use conure_bench::engine::Engine;
