@@ -131,8 +131,10 @@ impl<'txn> Appender<'txn> {
         if std::mem::replace(&mut self.broken, true) {
             return Err(Error::TxnFailed);
         }
-        let cell = self.txn.leaf_cell(key, parts)?;
+        let mut cell = std::mem::take(&mut self.txn.scratch);
+        self.txn.leaf_cell(&mut cell, key, parts)?;
         self.push_cell(&cell)?;
+        self.txn.scratch = cell;
         self.broken = false;
         self.last_key.clear();
         self.last_key.extend_from_slice(key);

@@ -4,22 +4,18 @@ use super::{Path, WriteTxn};
 use crate::Error;
 use crate::cells::{Cells, branch_cell};
 use crate::meta::TreeState;
-use crate::node::LeafValue;
 use crate::page::PageId;
-use crate::place;
 use crate::view::Source;
 
 impl WriteTxn {
     pub(super) fn delete_in(&mut self, tree: &mut TreeState, key: &[u8]) -> Result<bool, Error> {
-        if place::get(self, *tree, key)?.is_none() {
+        if tree.root == 0 {
             return Ok(false);
         }
-        let (mut path, leaf) = self.descend(tree, key)?;
-        let node = self.node(leaf, 0)?;
-        let Ok(slot) = node.search(key) else {
-            return Err(Error::corrupt(leaf, "a key that was just found is gone"));
-        };
-        if let LeafValue::Outside { page, len } = node.value(slot) {
+        let (mut path, leaf, found) = self.find(*tree, key)?;
+        let Ok((slot, outside)) = found else { return Ok(false) };
+        let leaf = self.own_path(tree, &mut path, leaf)?;
+        if let Some((page, len)) = outside {
             self.release_value(page, len)?;
         }
         self.edit(leaf).remove(slot);

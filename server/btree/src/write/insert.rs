@@ -9,23 +9,38 @@ use crate::node::{LEAF_CELL, LeafValue, OUTSIDE, REFERENCE, SLOT};
 use crate::page::PageId;
 use crate::view::Source;
 
+/// A slot of a leaf: one that holds the key, with the pages of its value where that stands outside, or the one where
+/// it would go.
+pub(super) type Found = Result<(usize, Option<(PageId, u32)>), usize>;
+
+/// How many levels lie below the root on a way; a tree has few.
+fn small_level(depth: usize) -> u8 {
+    u8::try_from(depth).unwrap_or(u8::MAX)
+}
+
 impl WriteTxn {
     pub(super) fn put_in(&mut self, tree: &mut TreeState, key: &[u8], parts: &[&[u8]]) -> Result<(), Error> {
-        let cell = self.leaf_cell(key, parts)?;
+        let mut cell = std::mem::take(&mut self.scratch);
+        self.leaf_cell(&mut cell, key, parts)?;
+        let result = self.put_cell(tree, key, &cell);
+        self.scratch = cell;
+        result
+    }
+
+    fn put_cell(&mut self, tree: &mut TreeState, key: &[u8], cell: &[u8]) -> Result<(), Error> {
         if tree.root == 0 {
             let mut cells = Cells::default();
-            cells.push(&cell);
+            cells.push(cell);
             *tree = TreeState { root: self.new_node(0, &cells, 0..1)?, level: 0, keys: 1 };
             return Ok(());
         }
-        let (mut path, leaf) = self.descend(tree, key)?;
-        let node = self.node(leaf, 0)?;
-        let slot = match node.search(key) {
-            Ok(slot) => {
-                if let LeafValue::Outside { page, len } = node.value(slot) {
+        let (mut path, leaf, found) = self.find(*tree, key)?;
+        let leaf = self.own_path(tree, &mut path, leaf)?;
+        let slot = match found {
+            Ok((slot, outside)) => {
+                if let Some((page, len)) = outside {
                     self.release_value(page, len)?;
                 }
-                self.edit(leaf).remove(slot);
                 slot
             }
             Err(slot) => {
@@ -33,7 +48,11 @@ impl WriteTxn {
                 slot
             }
         };
-        if self.edit(leaf).insert(slot, &cell) {
+        let mut node = self.edit(leaf);
+        if found.is_ok() {
+            node.remove(slot);
+        }
+        if node.insert(slot, cell) {
             return Ok(());
         }
         let node = self.edit(leaf);
@@ -41,7 +60,7 @@ impl WriteTxn {
         let count = node.count();
         let mut cells = Cells::default();
         cells.extend(node, 0..slot);
-        cells.push(&cell);
+        cells.push(cell);
         cells.extend(node, slot..count);
         let append = slot == count && self.is_rightmost(&path, 0)?;
         self.place(tree, &mut path, leaf, 0, cells, append)?;
@@ -54,25 +73,50 @@ impl WriteTxn {
         self.release(page)
     }
 
-    /// The leaf that `key` belongs to and the way there, all of it the transaction's own.
-    pub(super) fn descend(&mut self, tree: &mut TreeState, key: &[u8]) -> Result<(Path, PageId), Error> {
-        let mut path = Path::new();
-        let mut level = tree.level;
-        let mut id = self.own(tree.root, level)?;
-        tree.root = id;
-        while level > 0 {
-            let node = self.node(id, level)?;
+    /// The way to the leaf that `key` belongs to, and the slot that holds it or where it would go.
+    pub(super) fn find(&self, tree: TreeState, key: &[u8]) -> Result<(Path, PageId, Found), Error> {
+        let mut path = Path::with_capacity(usize::from(tree.level));
+        let mut id = tree.root;
+        let mut node = self.node(id, tree.level)?;
+        for level in (0..tree.level).rev() {
             let slot = node.child_slot(key);
-            let child = node.child(slot);
-            level -= 1;
-            let owned = self.own(child, level)?;
-            if owned != child {
-                self.edit(id).set_child(slot, owned);
-            }
             path.push((id, slot));
-            id = owned;
+            id = node.child(slot);
+            node = self.node(id, level)?;
         }
-        Ok((path, id))
+        let found = node.search(key).map(|slot| match node.value(slot) {
+            LeafValue::Outside { page, len } => (slot, Some((page, len))),
+            LeafValue::Inline(_) => (slot, None),
+        });
+        Ok((path, id, found))
+    }
+
+    /// Makes all nodes of a way, and the node that it leads to, the transaction's own; where that one is now.
+    pub(super) fn own_path(
+        &mut self,
+        tree: &mut TreeState,
+        path: &mut Path,
+        end: PageId,
+    ) -> Result<PageId, Error> {
+        for at in 0..=path.len() {
+            let id = path.get(at).map_or(end, |(id, _)| *id);
+            let level = tree.level - small_level(at);
+            let owned = self.own(id, level)?;
+            if owned != id {
+                match at.checked_sub(1) {
+                    None => tree.root = owned,
+                    Some(above) => {
+                        let (parent, slot) = path[above];
+                        self.edit(parent).set_child(slot, owned);
+                    }
+                }
+            }
+            match path.get_mut(at) {
+                Some((id, _)) => *id = owned,
+                None => return Ok(owned),
+            }
+        }
+        Ok(end)
     }
 
     /// Whether the node of `level` at the end of `path` is the last of its level.
@@ -87,25 +131,26 @@ impl WriteTxn {
     }
 
     /// Makes the cell of an entry, its value outside where it would take more than half a page.
-    pub(super) fn leaf_cell(&mut self, key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>, Error> {
+    pub(super) fn leaf_cell(&mut self, cell: &mut Vec<u8>, key: &[u8], parts: &[&[u8]]) -> Result<(), Error> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let outside = LEAF_CELL + key.len() + len + SLOT > self.usable() / 2 && len > REFERENCE;
-        let mut cell = vec![0; LEAF_CELL];
-        put_u16(&mut cell, 0, small(key.len()));
-        put_u16(&mut cell, 2, if outside { OUTSIDE } else { small(len) });
+        cell.clear();
+        cell.resize(LEAF_CELL, 0);
+        put_u16(cell, 0, small(key.len()));
+        put_u16(cell, 2, if outside { OUTSIDE } else { small(len) });
         cell.extend_from_slice(key);
         if outside {
             let page = self.new_value(parts, len)?;
             let at = cell.len();
             cell.resize(at + REFERENCE, 0);
-            put_u32(&mut cell, at, page);
-            put_u32(&mut cell, at + 4, word(len));
+            put_u32(cell, at, page);
+            put_u32(cell, at + 4, word(len));
         } else {
             for part in parts {
                 cell.extend_from_slice(part);
             }
         }
-        Ok(cell)
+        Ok(())
     }
 
     /// Makes `id`, at the end of `path`, hold `cells`: on one node, or on several that its parent learns of.

@@ -52,6 +52,8 @@ pub struct WriteTxn {
     failed: bool,
     /// The commit cuts free pages off the file's end.
     cut: bool,
+    /// Where cells are made.
+    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl WriteTxn {
             freed: Vec::new(),
             failed: false,
             cut: false,
+            scratch: Vec::new(),
         }
     }
 

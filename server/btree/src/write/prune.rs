@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use super::{Path, WriteTxn};
+use super::WriteTxn;
 use crate::Error;
 use crate::meta::TreeState;
 use crate::node::{LEVEL_MAX, LeafValue, Node};
@@ -188,20 +188,7 @@ impl WriteTxn {
     ) -> Result<(), Error> {
         let mut level = 0;
         while tree.root != 0 && level <= tree.level {
-            let mut path = Path::new();
-            let mut id = self.own(tree.root, tree.level)?;
-            tree.root = id;
-            for at in (level..tree.level).rev() {
-                let node = self.node(id, at + 1)?;
-                let slot = slot(node);
-                let child = node.child(slot);
-                let owned = self.own(child, at)?;
-                if owned != child {
-                    self.edit(id).set_child(slot, owned);
-                }
-                path.push((id, slot));
-                id = owned;
-            }
+            let (mut path, id) = self.own_way(tree, level, &slot)?;
             self.mend(tree, &mut path, id, level)?;
             level += 1;
         }

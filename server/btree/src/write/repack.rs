@@ -150,26 +150,21 @@ impl WriteTxn {
     }
 
     /// The way from the root to a node of `level`, all of it the transaction's own.
-    fn own_way(
+    pub(super) fn own_way(
         &mut self,
         tree: &mut TreeState,
         level: u8,
         slot: impl Fn(Node<'_>) -> usize,
     ) -> Result<(Path, PageId), Error> {
         let mut path = Path::new();
-        let mut id = self.own(tree.root, tree.level)?;
-        tree.root = id;
-        for below in (level..tree.level).rev() {
-            let node = self.node(id, below + 1)?;
+        let mut id = tree.root;
+        for above in (level + 1..=tree.level).rev() {
+            let node = self.node(id, above)?;
             let slot = slot(node);
-            let child = node.child(slot);
-            let owned = self.own(child, below)?;
-            if owned != child {
-                self.edit(id).set_child(slot, owned);
-            }
             path.push((id, slot));
-            id = owned;
+            id = node.child(slot);
         }
+        let id = self.own_path(tree, &mut path, id)?;
         Ok((path, id))
     }
 
