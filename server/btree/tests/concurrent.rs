@@ -1,13 +1,11 @@
 //! Readers and the one writer do not disturb each other, and what readers no longer need is used again.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
-mod common;
-
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{assert_clean, open, options};
 use conure_btree::{Durability, Options};
 use conure_io::{Random, SimDisk};
+use conure_proof::model::{assert_clean, open, options};
 
 const KEYS: u64 = 400;
 

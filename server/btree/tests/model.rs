@@ -2,18 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
-use std::ops::Bound;
-
-use conure_btree::{Compaction, CompactOptions, Cursor, Db, Durability, Options, Range, ReadTxn, Tree};
+use conure_btree::{CompactOptions, Compaction, Db, Durability, Options, ReadTxn};
 use conure_io::{Random, SimDisk};
-use conure_proof::change::{change_key, change_trees, entries_within};
-use conure_proof::model::{Entries, Model, assert_clean, contents, open, options, random_key};
+use conure_proof::change::change_trees;
+use conure_proof::model::{Model, assert_clean, contents, open, options};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A transaction with changes that this seed chooses.
+    /// A transaction with changes that this seed chooses: keys, ranges, sorted entries, whole trees.
     Commit {
         seed: u64,
         durable: bool,
@@ -27,17 +25,26 @@ enum Step {
     },
     /// Close and open again; a graceful end loses nothing that was durable.
     Reopen,
+    /// The process is killed and another one opens the file.
+    Kill,
     Sync,
+    /// Some steps of a compaction, which is begun where none is under way and goes on beside whatever comes next.
+    Compact {
+        step_pages: u32,
+        steps: u8,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (any::<u64>(), any::<bool>()).prop_map(|(seed, durable)| Step::Commit { seed, durable }),
+        8 => (any::<u64>(), any::<bool>()).prop_map(|(seed, durable)| Step::Commit { seed, durable }),
         1 => any::<u64>().prop_map(|seed| Step::Abort { seed }),
         2 => Just(Step::BeginRead),
         2 => any::<usize>().prop_map(|which| Step::EndRead { which }),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Kill),
         1 => Just(Step::Sync),
+        2 => (1_u32..40, any::<u8>()).prop_map(|(step_pages, steps)| Step::Compact { step_pages, steps }),
     ]
 }
 
@@ -45,26 +52,20 @@ fn step() -> impl Strategy<Value = Step> {
 struct Pair {
     disk: SimDisk,
     db: Option<Db>,
+    options: Options,
     now: Model,
     durable: Model,
     readers: Vec<(ReadTxn, Model)>,
-    page_size: u32,
+    compaction: Option<Compaction>,
     space: u64,
 }
 
 impl Pair {
-    fn new(page_size: u32, space: u64) -> Self {
+    fn new(options: Options, space: u64) -> Self {
         let disk = SimDisk::new();
-        let db = open(&disk, options(page_size)).unwrap();
-        Self {
-            disk,
-            db: Some(db),
-            now: Model::new(),
-            durable: Model::new(),
-            readers: Vec::new(),
-            page_size,
-            space,
-        }
+        let db = Some(open(&disk, options.clone()).unwrap());
+        let (now, durable) = (Model::new(), Model::new());
+        Self { disk, db, options, now, durable, readers: Vec::new(), compaction: None, space }
     }
 
     fn db(&self) -> &Db {
@@ -75,8 +76,10 @@ impl Pair {
         match step {
             Step::Commit { seed, durable } => {
                 let mut txn = self.db().begin_write().unwrap();
-                change_trees(&mut Random::new(*seed), &mut txn, &mut self.now, self.space).unwrap();
+                let mut now = self.now.clone();
+                change_trees(&mut Random::new(*seed), &mut txn, &mut now, self.space).unwrap();
                 txn.commit(if *durable { Durability::Durable } else { Durability::Eventual }).unwrap();
+                self.now = now;
                 if *durable {
                     self.durable = self.now.clone();
                 }
@@ -92,16 +95,45 @@ impl Pair {
                     assert!(contents(&read).unwrap() == model, "not what the model holds");
                 }
             }
-            Step::Reopen => {
-                self.readers.clear();
-                self.db = None;
-                self.db = Some(open(&self.disk, options(self.page_size)).unwrap());
-                self.now = self.durable.clone();
+            Step::Reopen => self.reopen(),
+            Step::Kill => {
+                self.disk.kill_process();
+                self.reopen();
             }
             Step::Sync => {
                 self.db().sync().unwrap();
                 self.durable = self.now.clone();
             }
+            Step::Compact { step_pages, steps } => self.compact(*step_pages, *steps),
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.readers.clear();
+        self.compaction = None;
+        self.db = None;
+        self.db = Some(open(&self.disk, self.options.clone()).unwrap());
+        self.now = self.durable.clone();
+    }
+
+    fn compact(&mut self, step_pages: u32, steps: u8) {
+        let mut chosen = CompactOptions::default();
+        chosen.step_pages = step_pages;
+        let mut compaction = match self.compaction.take() {
+            Some(compaction) => compaction,
+            None => self.db().compaction(chosen),
+        };
+        let mut more = true;
+        for _ in 0..=steps {
+            more = more && compaction.step().unwrap();
+        }
+        if more {
+            self.compaction = Some(compaction);
+        }
+        // Its steps are durable commits, where there was anything to do.
+        let stats = self.db().stats();
+        if stats.durable_commit == stats.commit {
+            self.durable = self.now.clone();
         }
     }
 
@@ -117,9 +149,8 @@ impl Pair {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 40,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/model.regressions.txt"))),
-        ..ProptestConfig::default()
+        ..ProptestConfig::with_cases(cases(200))
     })]
 
     #[test]
@@ -127,8 +158,13 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
         page_size in prop::sample::select(vec![512_u32, 1024, 4096]),
         space in prop::sample::select(vec![20_u64, 300, 5000]),
+        limit_bytes in prop::sample::select(vec![None, None, Some(64_u64 << 10), Some(512 << 10)]),
+        dirty_bytes in prop::sample::select(vec![2048_usize, 1 << 20]),
     ) {
-        let mut pair = Pair::new(page_size, space);
+        let mut chosen = options(page_size);
+        chosen.file_bytes_max = limit_bytes;
+        chosen.dirty_bytes_max = dirty_bytes;
+        let mut pair = Pair::new(chosen, space);
         for (i, step) in steps.iter().enumerate() {
             pair.step(step);
             if i % 8 == 0 {
@@ -137,196 +173,39 @@ proptest! {
         }
         pair.compare();
     }
-
-    #[test]
-    fn ranges_are_those_of_a_map(
-        seed in any::<u64>(),
-        bounds in prop::collection::vec((0_u64..400, 0_u64..400, 0_u8..9), 1..30),
-    ) {
-        let disk = SimDisk::new();
-        let db = open(&disk, options(512)).unwrap();
-        let mut random = Random::new(seed);
-        let mut model = Entries::new();
-        let mut txn = db.begin_write().unwrap();
-        let mut tree = txn.tree("t").unwrap();
-        for _ in 0..random.below(300) {
-            change_key(&mut random, &mut tree, &mut model, 400, 30).unwrap();
-        }
-        // Seen by the transaction itself, before it commits, and by a reader afterwards.
-        for (lower, upper, kinds) in bounds.iter().copied() {
-            check_range(|slices| tree.range(slices), &model, lower, upper, kinds)?;
-        }
-        txn.commit(Durability::Eventual).unwrap();
-        let read = db.begin_read().unwrap();
-        let tree = read.tree("t").unwrap().unwrap();
-        for (lower, upper, kinds) in bounds {
-            check_range(|slices| tree.range(slices), &model, lower, upper, kinds)?;
-        }
-    }
 }
 
-type Slices<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
-
-fn bound(key: &[u8], kind: u8) -> Bound<Vec<u8>> {
-    match kind {
-        0 => Bound::Unbounded,
-        1 => Bound::Included(key.to_vec()),
-        _ => Bound::Excluded(key.to_vec()),
-    }
-}
-
-fn owned(item: Result<(&[u8], &[u8]), conure_btree::Error>) -> (Vec<u8>, Vec<u8>) {
-    let (key, value) = item.unwrap();
-    (key.to_vec(), value.to_vec())
-}
-
-/// One range, walked forwards, backwards, and from both ends in turn.
-fn check_range<'t>(
-    range: impl Fn(Slices<'_>) -> Range<'t>,
-    model: &Entries,
-    lower: u64,
-    upper: u64,
-    kinds: u8,
-) -> Result<(), TestCaseError> {
-    let (lower, upper) = (random_key(&mut Random::new(lower), 400), random_key(&mut Random::new(upper), 400));
-    let (lower, upper) = (lower.clone().min(upper.clone()), lower.max(upper));
-    if lower == upper {
-        return Ok(());
-    }
-    let bounds = (bound(&lower, kinds % 3), bound(&upper, kinds / 3));
-    let wanted: Vec<(Vec<u8>, Vec<u8>)> =
-        model.range::<Vec<u8>, _>(bounds.clone()).map(|(key, value)| (key.clone(), value.clone())).collect();
-    let slices = (bounds.0.as_ref().map(Vec::as_slice), bounds.1.as_ref().map(Vec::as_slice));
-
-    prop_assert_eq!(&range(slices).map(owned).collect::<Vec<_>>(), &wanted);
-    let mut backwards = range(slices).rev().map(owned).collect::<Vec<_>>();
-    backwards.reverse();
-    prop_assert_eq!(&backwards, &wanted);
-
-    let mut both = range(slices);
-    let (mut front, mut back) = (Vec::new(), Vec::new());
-    while let Some(item) = both.next() {
-        front.push(owned(item));
-        let Some(item) = both.next_back() else { break };
-        back.push(owned(item));
-    }
-    back.reverse();
-    front.extend(back);
-    prop_assert_eq!(&front, &wanted);
-    Ok(())
+/// How many cases: so many, unless the environment says otherwise.
+fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(usual, |text| text.parse().unwrap())
 }
 
 #[test]
-fn a_transaction_reads_its_own_changes() {
-    let disk = SimDisk::new();
-    let db = open(&disk, options(512)).unwrap();
-    let mut random = Random::new(5);
-    let mut model = Entries::new();
-    for round in 0..6 {
-        let mut txn = db.begin_write().unwrap();
-        let mut tree = txn.tree("t").unwrap();
-        for _ in 0..120 {
-            change_key(&mut random, &mut tree, &mut model, 300, 40).unwrap();
-        }
-        let found: Entries = tree
-            .range(..)
-            .map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap())
-            .collect();
-        assert_eq!(found, model);
-        for (key, value) in &model {
-            assert_eq!(tree.get(key).unwrap(), Some(value.as_slice()));
-        }
-        assert_eq!(tree.len(), model.len() as u64);
-        txn.commit(if round % 2 == 0 { Durability::Eventual } else { Durability::Durable }).unwrap();
-        assert_clean(&db);
+fn a_compacted_database_holds_what_it_did_in_a_shorter_file() {
+    let mut pair = Pair::new(options(512), 2000);
+    for seed in 0..40 {
+        pair.step(&Step::Commit { seed, durable: seed % 3 == 0 });
     }
-}
-
-#[test]
-fn a_transaction_larger_than_its_memory_is_written_ahead_and_commits_whole() {
-    let disk = SimDisk::new();
-    let mut small = options(1024);
-    small.dirty_bytes_max = 8 * 1024;
-    let db = open(&disk, small).unwrap();
-    let mut random = Random::new(11);
-    let mut model = Entries::new();
-    for round in 0..4 {
-        let mut kept = model.clone();
-        let mut txn = db.begin_write().unwrap();
-        let mut tree = txn.tree("t").unwrap();
-        for _ in 0..1500 {
-            change_key(&mut random, &mut tree, &mut kept, 3000, 25).unwrap();
+    let mut txn = pair.db().begin_write().unwrap();
+    for (name, entries) in &mut pair.now {
+        let mut tree = txn.tree(name).unwrap();
+        for key in entries.keys().filter(|key| key[0] % 4 != 0) {
+            tree.delete(key).unwrap();
         }
-        if round != 2 {
-            txn.commit(Durability::Durable).unwrap();
-            model = kept;
-        } else {
-            drop(txn);
-        }
-        let read = db.begin_read().unwrap();
-        assert!(contents(&read).unwrap().remove("t").unwrap() == model, "not what the model holds");
-        assert_clean(&db);
-    }
-}
-
-#[test]
-fn large_values_over_many_zones_of_pages_come_and_go() {
-    let disk = SimDisk::new();
-    let mut db = open(&disk, options(512)).unwrap();
-    let mut random = Random::new(8);
-    let mut model = Entries::new();
-    for round in 0..12_u8 {
-        let mut txn = db.begin_write().unwrap();
-        let mut tree = txn.tree("t").unwrap();
-        for key in 0..4_u8 {
-            if random.chance(40) {
-                assert_eq!(tree.delete(&[key]).unwrap(), model.remove(&[key][..]).is_some());
-            } else {
-                let len = usize::try_from(random.below(1 << 21)).unwrap();
-                tree.put(&[key], &vec![round; len]).unwrap();
-                model.insert(vec![key], vec![round; len]);
-            }
-        }
-        txn.commit(if round % 4 == 0 { Durability::Eventual } else { Durability::Durable }).unwrap();
-        if round % 4 == 2 {
-            drop(db);
-            db = open(&disk, options(512)).unwrap();
-        }
-        assert!(contents(&db.begin_read().unwrap()).unwrap()["t"] == model, "not what the model holds");
-        assert_clean(&db);
-    }
-    assert!(db.stats().pages > 3 * 3840, "one zone was enough");
-}
-
-#[test]
-fn a_tree_that_lost_most_of_its_keys_has_few_pages_and_one_without_keys_none() {
-    let disk = SimDisk::new();
-    let db = open(&disk, options(512)).unwrap();
-    let tree_report = || db.check().unwrap().trees.into_iter().find(|tree| tree.name == "t").unwrap();
-    let delete = |kept: u32| {
-        let mut txn = db.begin_write().unwrap();
-        let mut tree = txn.tree("t").unwrap();
-        for key in (0..4000_u32).filter(|key| kept == 0 || key % kept != 0) {
-            tree.delete(&key.to_be_bytes()).unwrap();
-        }
-        txn.commit(Durability::Durable).unwrap();
-        tree_report()
-    };
-    let mut txn = db.begin_write().unwrap();
-    for key in 0..4000_u32 {
-        txn.tree("t").unwrap().put(&key.to_be_bytes(), &[9; 20]).unwrap();
+        entries.retain(|key, _| key[0] % 4 == 0);
     }
     txn.commit(Durability::Durable).unwrap();
-    let full = tree_report();
-    assert!(
-        full.levels >= 3 && full.leaf_pages < 4000 * 34 / 480 * 11 / 10,
-        "sorted keys fill their pages: {full:?}"
-    );
-    let sparse = delete(20);
-    assert_eq!(sparse.keys, 200);
-    assert!(sparse.leaf_pages < full.leaf_pages / 4, "{full:?} became {sparse:?}");
-    assert!(sparse.levels < full.levels);
-    let empty = delete(0);
-    assert_eq!((empty.keys, empty.levels, empty.leaf_pages, empty.branch_pages), (0, 0, 0, 0));
-    assert_clean(&db);
+    pair.durable = pair.now.clone();
+    pair.step(&Step::BeginRead);
+    let before = pair.db().stats().file_bytes;
+    pair.step(&Step::Compact { step_pages: 16, steps: 255 });
+    pair.compare();
+    pair.readers.clear();
+    pair.step(&Step::Compact { step_pages: 4096, steps: 255 });
+    pair.step(&Step::Sync);
+    pair.compare();
+    let after = pair.db().stats().file_bytes;
+    assert!(after < before / 2, "{before} bytes became {after}");
+    pair.step(&Step::Kill);
+    pair.compare();
 }
