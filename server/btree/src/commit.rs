@@ -103,21 +103,47 @@ fn write(shared: &Shared, bytes: &[u8], offset: u64) -> Result<(), Error> {
 
 /// Makes the file, and the view of it, long enough for all pages in use.
 pub(crate) fn grow(shared: &Shared, writer: &mut Writer) -> Result<(), Error> {
-    if writer.space.end() <= writer.view.pages() {
+    grow_to(shared, writer, writer.space.end())
+}
+
+/// Makes sure that the pages which a durable commit writes of the list of free pages find a place: past that, an error
+/// would leave more behind than the transaction can take back.
+pub(crate) fn reserve(shared: &Shared, writer: &mut Writer) -> Result<(), Error> {
+    let needed = writer.space.own_pages_max();
+    if writer.space.ready_pages() >= u64::from(needed) {
+        return Ok(());
+    }
+    grow_to(shared, writer, writer.space.end().saturating_add(needed))
+}
+
+pub(crate) fn grow_to(shared: &Shared, writer: &mut Writer, pages: u32) -> Result<(), Error> {
+    if pages <= writer.view.pages() {
         return Ok(());
     }
     let page_size = writer.view.page_size() as u64;
-    let needed = u64::from(writer.space.end()) * page_size;
+    let needed = u64::from(pages) * page_size;
     let step = (writer.file_len / 8)
         .clamp(shared.options.growth_bytes_min, shared.options.growth_bytes_min.max(1 << 30));
     // Where the file waits to be cut, it is long enough already.
     if needed > writer.file_len {
         let len = needed.max(writer.file_len + step).next_multiple_of(page_size);
-        shared.or_poison("grow the database file", shared.file.set_len(len))?;
-        writer.file_len = len;
+        // Where the disk is nearly full, there may be room for less than a step.
+        writer.file_len = match allocate(shared, len) {
+            Err(Error::NoSpace { .. }) if needed < len => allocate(shared, needed)?,
+            result => result?,
+        };
     }
     writer.replace_view(writer.view.resized(shared.file.as_ref(), writer.file_len)?);
     Ok(())
+}
+
+fn allocate(shared: &Shared, len_bytes: u64) -> Result<u64, Error> {
+    match shared.file.allocate(len_bytes) {
+        Err(source) if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            Err(Error::NoSpace { len_bytes, source })
+        }
+        result => shared.or_poison("grow the database file", result).map(|()| len_bytes),
+    }
 }
 
 /// Cuts the part of the file off that the last durable commit, which ends before it, gave up, as soon as no map

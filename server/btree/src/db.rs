@@ -138,7 +138,8 @@ impl Db {
     /// # Errors
     ///
     /// [`Error::Locked`] when another handle has the file open; [`Error::NotADatabase`], [`Error::Version`],
-    /// [`Error::ByteOrder`] and [`Error::Corrupt`] when it cannot be read; [`Error::Io`].
+    /// [`Error::ByteOrder`] and [`Error::Corrupt`] when it cannot be read; [`Error::ReadOnly`] when it cannot be written;
+    /// [`Error::Io`].
     pub fn open(disk: Arc<dyn Disk>, name: &str, options: Options) -> Result<Self, Error> {
         crate::open::open(disk.as_ref(), name, options).map(|shared| Self { shared: Arc::new(shared) })
     }
@@ -212,6 +213,9 @@ impl Db {
     }
 
     /// Makes every commit so far durable, as an empty durable commit does.
+    ///
+    /// It does not wait for a write transaction that lives: the thread that calls may be the one that has it. Where another
+    /// has it, `db.begin_write_within(wait)?.commit(Durability::Durable)` does the same and waits.
     ///
     /// # Errors
     ///

@@ -98,6 +98,25 @@ pub enum Error {
         /// How many entries came before it.
         position: u64,
     },
+    /// The disk has no room for a longer file. Reads and deletes go on: puts are refused while some pages are still free
+    /// for them.
+    #[error(
+        "the disk has no room to make the database file {len_bytes} bytes long: free some of it ({source})"
+    )]
+    NoSpace {
+        /// The length that the file needed, in bytes.
+        len_bytes: u64,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// The file or its directory may not be written to.
+    #[error("{name:?} cannot be opened for writing: {source}")]
+    ReadOnly {
+        /// The file's name.
+        name: String,
+        /// What the disk said.
+        source: io::Error,
+    },
     /// The file has reached its size limit; reads and deletes go on.
     #[error("the database has reached its limit of {limit_bytes} bytes: delete something or raise the limit")]
     Full {
@@ -120,6 +139,7 @@ impl Error {
                 | Self::ValueTooLong { .. }
                 | Self::Unsorted { .. }
                 | Self::Full { .. }
+                | Self::NoSpace { .. }
         )
     }
 

@@ -29,9 +29,16 @@ pub(crate) fn open(disk: &dyn Disk, name: &str, options: Options) -> Result<Shar
             file
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(disk, name, &options)?,
+        Err(source) if is_read_only(&source) => {
+            return Err(Error::ReadOnly { name: name.to_owned(), source });
+        }
         Err(error) => return Err(Error::Io { what: "open the database file", source: error }),
     };
     recover(file, name, options)
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn lock(file: Arc<dyn File>, name: &str) -> Result<Arc<dyn File>, Error> {
@@ -62,6 +69,9 @@ fn create(disk: &dyn Disk, name: &str, options: &Options) -> Result<Arc<dyn File
         Ok(file) => lock(file, name)?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(Error::Locked { name: name.to_owned() });
+        }
+        Err(source) if is_read_only(&source) => {
+            return Err(Error::ReadOnly { name: name.to_owned(), source });
         }
         Err(error) => return Err(Error::Io { what, source: error }),
     };

@@ -66,6 +66,12 @@ pub trait File: Debug + Send + Sync + 'static {
     /// Cuts or extends (with zeros) to `len` bytes. Durable after [`File::sync_data`].
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Extends the file (with zeros) to `len` bytes and sees to it that the disk has room for all of it, where the file
+    /// system can do that; otherwise as [`File::set_len`]. After an error the file is as long as it was.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
     /// Makes all data and the length durable (fdatasync). After an error nothing is known about what
     /// reached the disk: the caller must not try again.
     fn sync_data(&self) -> io::Result<()>;

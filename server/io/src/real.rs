@@ -86,6 +86,23 @@ impl File for RealFile {
         self.file.set_len(len)
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        use rustix::io::Errno;
+        let from = self.len()?;
+        if from >= len {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), from, len - from) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.set_len(len),
+            Err(error) => {
+                // A part of it may have been had: that goes back.
+                self.set_len(from)?;
+                Err(error.into())
+            }
+        }
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
     }

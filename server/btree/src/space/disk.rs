@@ -78,6 +78,12 @@ impl Space {
         self.directory.iter().copied().chain(zones).filter(|page| *page != 0)
     }
 
+    /// How many pages a durable commit may need for this list, at most.
+    pub(crate) fn own_pages_max(&self) -> u32 {
+        // Taking them from the end of the file may begin one more zone, and one more directory.
+        word(self.zones.len() + self.zones.len().div_ceil(self.zones_in_directory()) + 2)
+    }
+
     /// Makes the next commit give those of its own pages a new place that stand from `target` on.
     pub(crate) fn move_own_pages_from(&mut self, target: PageId) {
         let zones_in_directory = self.zones_in_directory();

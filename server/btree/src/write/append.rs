@@ -111,7 +111,7 @@ impl<'txn> Appender<'txn> {
     /// # Errors
     ///
     /// [`Error::Unsorted`] when the key is not above all keys of the tree; [`Error::KeyEmpty`], [`Error::KeyTooLong`],
-    /// [`Error::ValueTooLong`] and [`Error::Full`]: these change nothing. After [`Error::Corrupt`] and [`Error::Io`] the
+    /// [`Error::ValueTooLong`], [`Error::Full`] and [`Error::NoSpace`]: these change nothing. After [`Error::Corrupt`] and [`Error::Io`] the
     /// transaction can only be dropped.
     pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         self.push_parts(key, &[value])

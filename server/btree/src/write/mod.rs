@@ -181,7 +181,7 @@ impl WriteTxn {
     /// # Errors
     ///
     /// [`Error::Io`], after which the database is poisoned and only opening it again tells whether the commit
-    /// is on the disk; [`Error::TxnFailed`] and [`Error::Poisoned`], after which nothing has changed.
+    /// is on the disk; [`Error::NoSpace`], [`Error::TxnFailed`] and [`Error::Poisoned`], after which nothing has changed.
     pub fn commit(mut self, durability: Durability) -> Result<(), Error> {
         self.check_usable()?;
         // Whatever fails from here on leaves the transaction useless.
@@ -193,6 +193,10 @@ impl WriteTxn {
             return Ok(());
         }
         self.spill()?;
+        if durable {
+            let shared = Arc::clone(&self.shared);
+            commit::reserve(&shared, self.writer_mut())?;
+        }
         let (txn, catalogue, cut) = (self.txn, self.catalogue, self.cut);
         let mut freed = std::mem::take(&mut self.freed);
         let shared = Arc::clone(&self.shared);

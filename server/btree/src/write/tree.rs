@@ -10,6 +10,9 @@ use crate::range::Range;
 use crate::read::ValueRef;
 use crate::{Error, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
+/// Pages that a put needs at most beside its value, twice over.
+const ROOM_PAGES: u64 = 64;
+
 /// A named tree that can be changed. What it reads includes the transaction's own changes.
 #[derive(Debug)]
 pub struct TreeMut<'txn> {
@@ -81,8 +84,8 @@ impl<'txn> TreeMut<'txn> {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyEmpty`], [`Error::KeyTooLong`], [`Error::ValueTooLong`] and [`Error::Full`] change nothing. After
-    /// [`Error::Corrupt`] and [`Error::Io`] the transaction can only be dropped.
+    /// [`Error::KeyEmpty`], [`Error::KeyTooLong`], [`Error::ValueTooLong`], [`Error::Full`] and [`Error::NoSpace`] change
+    /// nothing. After [`Error::Corrupt`] and [`Error::Io`] the transaction can only be dropped.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         self.put_parts(key, &[value])
     }
@@ -102,8 +105,8 @@ impl<'txn> TreeMut<'txn> {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyEmpty`] and [`Error::KeyTooLong`] change nothing. After [`Error::Corrupt`] and [`Error::Io`] the
-    /// transaction can only be dropped.
+    /// [`Error::KeyEmpty`] and [`Error::KeyTooLong`] change nothing. After [`Error::NoSpace`], [`Error::Corrupt`] and
+    /// [`Error::Io`] the transaction can only be dropped; where there is no space, smaller ones may yet get through.
     pub fn delete(&mut self, key: &[u8]) -> Result<bool, Error> {
         check_key(key)?;
         self.change(|txn, state| txn.delete_in(state, key))
@@ -115,7 +118,7 @@ impl<'txn> TreeMut<'txn> {
     ///
     /// # Errors
     ///
-    /// After [`Error::Corrupt`] and [`Error::Io`] the transaction can only be dropped.
+    /// After [`Error::NoSpace`], [`Error::Corrupt`] and [`Error::Io`] the transaction can only be dropped.
     pub fn delete_range<'k>(&mut self, bounds: impl RangeBounds<&'k [u8]>) -> Result<u64, Error> {
         let bounds =
             Bounds { lower: bounds.start_bound().map(|key| *key), upper: bounds.end_bound().map(|key| *key) };
@@ -137,8 +140,8 @@ impl<'txn> TreeMut<'txn> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsorted`], [`Error::KeyEmpty`], [`Error::KeyTooLong`], [`Error::ValueTooLong`] and [`Error::Full`] refuse an
-    /// entry: those before it are in the tree, and the transaction can go on. After [`Error::Corrupt`] and
+    /// [`Error::Unsorted`], [`Error::KeyEmpty`], [`Error::KeyTooLong`], [`Error::ValueTooLong`], [`Error::Full`] and
+    /// [`Error::NoSpace`] refuse an entry: those before it are in the tree, and the transaction can go on. After [`Error::Corrupt`] and
     /// [`Error::Io`] it can only be dropped.
     pub fn load_sorted<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
@@ -172,14 +175,24 @@ impl<'txn> TreeMut<'txn> {
 }
 
 impl WriteTxn {
-    /// Refuses a put that would make the file longer than it may be.
-    pub(super) fn check_room(&self, value_len: usize) -> Result<(), Error> {
-        let Some(limit_bytes) = self.shared.options.file_bytes_max else { return Ok(()) };
+    /// Refuses a put for which there is no room: where the file would become longer than it may be, or the disk is full.
+    ///
+    /// A put may copy and split the way down from the root; that many pages more are kept, so that deletes go on.
+    pub(super) fn check_room(&mut self, value_len: usize) -> Result<(), Error> {
+        let needed = value_len as u64 / self.page_size() as u64 + ROOM_PAGES;
         let writer = self.writer();
-        let page_size = self.page_size() as u64;
-        // A put may copy and split the way down from the root; that many pages more are kept for deletes.
-        let needed = value_len as u64 / page_size + 64;
-        let unused = (limit_bytes / page_size).saturating_sub(u64::from(writer.space.end()));
-        if unused + writer.space.ready_pages() < needed { Err(Error::Full { limit_bytes }) } else { Ok(()) }
+        let (end, ready) = (u64::from(writer.space.end()), writer.space.ready_pages());
+        if let Some(limit_bytes) = self.shared.options.file_bytes_max {
+            let unused = (limit_bytes / self.page_size() as u64).saturating_sub(end);
+            if unused + ready < needed {
+                return Err(Error::Full { limit_bytes });
+            }
+        }
+        if u64::from(writer.view.pages()).saturating_sub(end) + ready >= needed {
+            return Ok(());
+        }
+        let pages = u32::try_from(end + needed - ready).unwrap_or(u32::MAX);
+        let shared = std::sync::Arc::clone(&self.shared);
+        crate::commit::grow_to(&shared, self.writer_mut(), pages)
     }
 }
