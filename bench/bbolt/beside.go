@@ -37,7 +37,7 @@ func (w *worker) readsBesideWriter() (done, error) {
 		}
 		d.measures = append(d.measures, elapsed.as(fmt.Sprintf("reads-by-%d-beside-writer", readers)))
 		if wrote.commits > 0 {
-			mean := span(wrote.time / time.Duration(wrote.commits))
+			mean := span{elapsed: wrote.time / time.Duration(wrote.commits)}
 			d.measures = append(d.measures, mean.as(fmt.Sprintf("commit-beside-%d-readers", readers)))
 		}
 		d.commits += wrote.commits
@@ -74,7 +74,7 @@ func (w *worker) beside(readers uint64) (span, uint64, written, error) {
 			failure = s.err
 		}
 	}
-	elapsed := span(time.Since(begun))
+	elapsed := span{elapsed: time.Since(begun)}
 	stop.Store(true)
 	result := <-wrote
 	if failure == nil {

@@ -10,12 +10,15 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 type measure struct {
 	Name  string  `json:"name"`
 	Unit  string  `json:"unit"`
 	Value float64 `json:"value"`
+	CPU   float64 `json:"cpu_ms,omitempty"`
 }
 
 type beginEvent struct {
@@ -112,4 +115,11 @@ func peakBytes() (uint64, error) {
 		}
 	}
 	return 0, fmt.Errorf("/proc/self/status has no VmHWM")
+}
+
+// cpuTime is the processor time that all threads of this process have used.
+func cpuTime() (time.Duration, error) {
+	var usage syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), err
 }

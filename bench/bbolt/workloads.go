@@ -276,7 +276,7 @@ func (w *worker) opens(name string) (done, error) {
 		times = append(times, time.Since(start))
 	}
 	slices.Sort(times)
-	return done{measures: []measure{span(times[opens/2]).as(name)}}, nil
+	return done{measures: []measure{span{elapsed: times[opens/2]}.as(name)}}, nil
 }
 
 // load puts all entries in one commit, sorted first: in random order that takes time that grows with the square of their
@@ -302,16 +302,26 @@ func (w *worker) load(fillPercent float64) error {
 	})
 }
 
-type span time.Duration
+// span is a time, and the processor time of all threads meanwhile where that is known.
+type span struct{ elapsed, cpu time.Duration }
 
 func (s span) as(name string) measure {
-	return measure{name, "ms", float64(time.Duration(s).Nanoseconds()) / 1e6}
+	return measure{name, "ms", float64(s.elapsed.Nanoseconds()) / 1e6, float64(s.cpu.Nanoseconds()) / 1e6}
 }
 
 func timed(work func() error) (span, error) {
+	before, err := cpuTime()
+	if err != nil {
+		return span{}, err
+	}
 	start := time.Now()
-	err := work()
-	return span(time.Since(start)), err
+	err = work()
+	elapsed := time.Since(start)
+	after, failure := cpuTime()
+	if err == nil {
+		err = failure
+	}
+	return span{elapsed, after - before}, err
 }
 
 // withSizes adds the length of all files, and the space that they take on the disk.
@@ -333,7 +343,7 @@ func (w *worker) withSizes(d done, when string, err error) (done, error) {
 		disk += stat.Blocks * 512
 	}
 	d.measures = append(d.measures,
-		measure{"file-size-" + when, "MiB", float64(length) / (1 << 20)},
-		measure{"disk-space-" + when, "MiB", float64(disk) / (1 << 20)})
+		measure{Name: "file-size-" + when, Unit: "MiB", Value: float64(length) / (1 << 20)},
+		measure{Name: "disk-space-" + when, Unit: "MiB", Value: float64(disk) / (1 << 20)})
 	return d, nil
 }

@@ -44,6 +44,9 @@ pub struct Measure {
     pub unit: Unit,
     /// How much.
     pub value: f64,
+    /// The processor time of all threads meanwhile, in milliseconds, where one thread's work was timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<f64>,
 }
 
 /// A unit.
@@ -72,7 +75,13 @@ impl Measure {
     /// A time.
     #[must_use]
     pub fn time(name: &str, time: std::time::Duration) -> Self {
-        Self { name: name.to_owned(), unit: Unit::Ms, value: time.as_secs_f64() * 1000.0 }
+        Self { name: name.to_owned(), unit: Unit::Ms, value: time.as_secs_f64() * 1000.0, cpu_ms: None }
+    }
+
+    /// The same, with the processor time.
+    #[must_use]
+    pub fn with_cpu(self, cpu: std::time::Duration) -> Self {
+        Self { cpu_ms: Some(cpu.as_secs_f64() * 1000.0), ..self }
     }
 
     /// A size.
@@ -80,7 +89,7 @@ impl Measure {
     pub fn size(name: &str, bytes: u64) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a size for people")]
         let value = bytes as f64 / f64::from(1 << 20);
-        Self { name: name.to_owned(), unit: Unit::Mib, value }
+        Self { name: name.to_owned(), unit: Unit::Mib, value, cpu_ms: None }
     }
 }
 
@@ -90,9 +99,10 @@ mod tests {
 
     #[test]
     fn a_line_is_what_the_go_program_writes() {
-        let line = r#"{"event":"end","workload":"open","measures":[{"name":"open","unit":"ms","value":0.5}],"commits":0,"check":18446744073709551615}"#;
+        let line = r#"{"event":"end","workload":"open","measures":[{"name":"open","unit":"ms","value":0.5,"cpu_ms":0.25}],"commits":0,"check":18446744073709551615}"#;
         let event: Event = serde_json::from_str(line).unwrap();
-        let measures = vec![Measure::time("open", std::time::Duration::from_micros(500))];
+        let open = Measure::time("open", std::time::Duration::from_micros(500));
+        let measures = vec![open.with_cpu(std::time::Duration::from_micros(250))];
         assert_eq!(event, Event::End { workload: "open".into(), measures, commits: 0, check: u64::MAX });
         assert_eq!(serde_json::to_string(&event).unwrap(), line);
     }

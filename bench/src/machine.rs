@@ -21,6 +21,16 @@ pub fn peak_bytes() -> Result<u64> {
     status_bytes(&status, "VmHWM").context("/proc/self/status has no VmHWM")
 }
 
+/// The processor time that all threads of this process have used.
+///
+/// # Errors
+///
+/// The kernel's clock is before its beginning.
+pub fn cpu_time() -> Result<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
+}
+
 /// A figure of `/proc/PID/status`, in bytes.
 pub(crate) fn status_bytes(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

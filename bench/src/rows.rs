@@ -210,7 +210,10 @@ mod tests {
         let mut numbers = Numbers::default();
         for (name, engine, values) in given {
             for value in *values {
-                numbers.add(*engine, &Measure { name: (*name).into(), unit: Unit::Ms, value: *value });
+                numbers.add(
+                    *engine,
+                    &Measure { name: (*name).into(), unit: Unit::Ms, value: *value, cpu_ms: None },
+                );
             }
         }
         numbers.rows(&Plan::of(1_000_000), "")

@@ -39,6 +39,10 @@ pub struct Options {
     /// The workloads, separated by commas. What one of them needs is done too, and not shown.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = plan::ALL.map(|w| w.name().to_owned()))]
     pub workloads: Vec<String>,
+    /// Show the processor time of each workload in place of its time, where there is one: for a machine that does other
+    /// work, and to see what waiting for the disk hides.
+    #[arg(long)]
+    pub cpu: bool,
     /// Where the databases are made; all that the run makes there is removed.
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
@@ -144,6 +148,11 @@ impl<'a> Session<'a> {
         let mut conditions = vec![format!("{date}, {}", machine::commit())];
         conditions.extend(machine);
         conditions.extend([load, versions.join(", "), runs]);
+        if self.options.cpu {
+            conditions.push(
+                "times are processor time of all threads, save those beside a writer and of open".to_owned(),
+            );
+        }
         Ok(Found { rows, syncs, conditions })
     }
 
@@ -221,7 +230,11 @@ impl<'a> Session<'a> {
                         .ended
                         .iter()
                         .filter(|ended| workloads.iter().any(|workload| workload.name() == ended.workload));
-                    shown.flat_map(|ended| &ended.measures).for_each(|measure| numbers.add(engine, measure));
+                    for measure in shown.flat_map(|ended| &ended.measures) {
+                        let cpu = measure.cpu_ms.filter(|_| self.options.cpu);
+                        let value = cpu.unwrap_or(measure.value);
+                        numbers.add(engine, &Measure { value, ..measure.clone() });
+                    }
                     if !chain.contains(&Workload::SortedLoad) {
                         numbers.add(engine, &Measure::size(rows::PEAK, outcome.peak_bytes));
                         numbers.add(engine, &Measure::size(rows::PEAK_OWN, outcome.peak_own_bytes));

@@ -67,8 +67,8 @@ struct Done {
 }
 
 impl Done {
-    fn timed(name: &str, time: Duration) -> Self {
-        Self { measures: vec![Measure::time(name, time)], ..Self::default() }
+    fn timed(name: &str, (time, cpu): (Duration, Duration)) -> Self {
+        Self { measures: vec![Measure::time(name, time).with_cpu(cpu)], ..Self::default() }
     }
 }
 
@@ -179,12 +179,12 @@ impl<E: Engine> Worker<'_, E> {
 
     fn compaction(self) -> Result<(Self, Done)> {
         let Self { engine, dir, .. } = self;
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), machine::cpu_time()?);
         let (engine, compacted) = engine.compact(dir)?;
-        let time = start.elapsed();
+        let (time, cpu) = (start.elapsed(), machine::cpu_time()?.saturating_sub(cpu));
         let mut done = Done::default();
         if compacted.is_some() {
-            done.measures.push(Measure::time(rows::COMPACTION, time));
+            done.measures.push(Measure::time(rows::COMPACTION, time).with_cpu(cpu));
             done.measures.extend(sizes(rows::SIZE_COMPACTED, rows::DISK_COMPACTED, dir)?);
         }
         Ok((Self { engine, ..self }, done))
@@ -204,7 +204,8 @@ impl<E: Engine> Worker<'_, E> {
         }
         times.sort_unstable();
         let median = times.get(OPENS / 2).copied().unwrap_or_default();
-        Ok((Self { engine, ..self }, Done::timed(rows::OPEN, median)))
+        let measures = vec![Measure::time(rows::OPEN, median)];
+        Ok((Self { engine, ..self }, Done { measures, ..Done::default() }))
     }
 
     /// Makes all entries, sorts them and hands them to the engine; all of that counts.
@@ -222,10 +223,11 @@ fn has(snapshot: &dyn Reads, entry: u64) -> Result<()> {
     Ok(())
 }
 
-fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
-    let start = Instant::now();
+/// The time that work took, and the processor time of all threads meanwhile.
+fn timed(work: impl FnOnce() -> Result<()>) -> Result<(Duration, Duration)> {
+    let (start, cpu) = (Instant::now(), machine::cpu_time()?);
     work()?;
-    Ok(start.elapsed())
+    Ok((start.elapsed(), machine::cpu_time()?.saturating_sub(cpu)))
 }
 
 /// The length of all files in a folder, and the space that they take on the disk: files may have holes.
