@@ -15,7 +15,7 @@ const EVERYTHING: [&str; 4] = [
     "--locked",
     "--workspace",
     "--features",
-    "conure-e2e/e2e,conure-operator/failpoints,conure-crd/api-server,conure-server/root-tests,conure-proof/planted-bugs",
+    "conure-e2e/e2e,conure-operator/failpoints,conure-crd/api-server,conure-server/root-tests,conure-btree/root-tests,conure-proof/planted-bugs",
 ];
 
 /// A cold build of everything takes minutes on a small machine.

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use conure_e2e::cluster::packages;
+
 use crate::cargo::{self, cargo, root};
 use crate::report::Report;
 
@@ -14,10 +16,9 @@ pub(super) fn check(report: &mut Report) {
     });
     report.check("lints", |step| {
         // The end-to-end tests and the charts' are no part of "all targets": they run on their own.
-        let selections: [&[&str]; 2] = [
-            &["--all-targets"],
-            &["--test", "e2e", "--test", "charts", "--test", "api_server", "--test", "memory"],
-        ];
+        let by_name =
+            ["e2e", "charts", "api_server", "memory", "volumes"].map(|name| ["--test", name]).concat();
+        let selections: [&[&str]; 2] = [&["--all-targets"], &by_name];
         for (number, targets) in selections.iter().enumerate() {
             let mut command = cargo("clippy");
             command.args(*targets).args(["--keep-going", "--", "-D", "warnings"]);
@@ -38,11 +39,13 @@ pub(super) fn check(report: &mut Report) {
     });
 }
 
-/// Tests that make control groups.
+/// Tests that make control groups and mount small volumes.
 pub(super) fn check_as_root(report: &mut Report) {
     report.check("tests as root", |step| {
+        packages::ensure(&["e2fsprogs", "mount"])?;
         let mut command = cargo("test");
-        let tally = cargo::test(command.args(["--no-fail-fast", "--test", "memory"]), "test-root", step)?;
+        command.args(["--no-fail-fast", "--test", "memory", "--test", "volumes"]);
+        let tally = cargo::test(&mut command, "test-root", step)?;
         tally.judge()?;
         Ok(tally.to_string())
     });
