@@ -96,7 +96,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Images handed to a thread at once.
+/// Images in a batch.
 const BATCH: u64 = 64;
 
 /// A recorded workload whose images are being made.
@@ -109,6 +109,9 @@ struct Work {
     ends: Vec<u64>,
 }
 
+/// Some images of a workload, by their numbers.
+type Batch = (Arc<Work>, std::ops::Range<u64>);
+
 /// Hands out images in order, recording a workload when the one before is used up.
 #[derive(Debug)]
 struct Planner {
@@ -120,7 +123,7 @@ struct Planner {
 }
 
 impl Planner {
-    fn next(&mut self) -> Result<Option<(Arc<Work>, std::ops::Range<u64>)>, Failure> {
+    fn next(&mut self) -> Result<Option<Batch>, Failure> {
         if self.left == 0 {
             return Ok(None);
         }

@@ -189,7 +189,7 @@ fn change_tree(txn: &mut conure_btree::WriteTxn, name: &str, step: u8) -> Result
         _ => {
             // Few of them, so that many inputs are tried in a second.
             for key in (step % 4..60).step_by(4) {
-                if (key + step) % 3 == 0 {
+                if (key + step).is_multiple_of(3) {
                     tree.delete(&[key, 1])?;
                 } else {
                     tree.put(&[key, step % 3], &vec![step; usize::from(key) * 9])?;
