@@ -9,6 +9,7 @@ use conure_client::{Client, ClientError};
 use conure_member::offline::{BackupReader, BackupSummary};
 use futures::StreamExt as _;
 use indicatif::ProgressBar;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::BackupArgs;
 use super::{CommandError, output, output_failed, progress};
@@ -155,9 +156,13 @@ async fn fetch(
     out: &mut dyn Write,
     bar: &ProgressBar,
 ) -> Result<BackupSummary, CommandError> {
+    let stopped = |by: &str| CommandError::Failed(format!("stopped by {by}; no backup was made"));
+    let listen = |kind| signal(kind).map_err(|error| CommandError::Failed(error.to_string()));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::select! {
         fetched = stream(client, out, bar) => fetched,
-        _ = tokio::signal::ctrl_c() => Err(CommandError::Failed("stopped by SIGINT; no backup was made".to_owned())),
+        _ = terminate.recv() => Err(stopped("SIGTERM")),
+        _ = interrupt.recv() => Err(stopped("SIGINT")),
     }
 }
 

@@ -49,7 +49,7 @@ fn identity(info: &IdentityInfo) -> Table {
     table.row(["cluster", if info.cluster_id.is_empty() { "none" } else { &info.cluster_id }]);
     table.row(["incarnation", &info.incarnation.to_string()]);
     table.row(["state", info.state]);
-    table.row(["role", info.role.map_or("not in the membership", role)]);
+    table.row(["role", role(info.role)]);
     table
 }
 

@@ -279,3 +279,47 @@ async fn a_member_that_breaks_off_or_lies_makes_no_backup() {
         assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
     }
 }
+
+#[tokio::test]
+async fn an_arbiter_gives_no_backup_and_no_dump() {
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("a.backup");
+    let one = Node::ready("node1", &[]).await;
+    one.client().put(b"a", "1").await.unwrap();
+    let mut arbiter = Node::start("arbiter", &["--role=arbiter"]).await;
+    one.client().join("arbiter", &arbiter.raft_address()).await.unwrap();
+    conure(&["backup", &arbiter.url(""), text(&file)]).refused(1, &["no backup was made", "arbiter"]);
+    assert!(!file.exists());
+    arbiter.stop().await;
+    conure(&["dump", text(&arbiter.directory)]).refused(2, &["arbiter"]);
+    conure(&["check", text(&arbiter.directory)]).good();
+    assert_eq!(
+        conure(&["inspect", "--json", text(&arbiter.directory)]).json()["identity"]["role"],
+        "arbiter"
+    );
+}
+
+#[tokio::test]
+async fn a_backup_that_is_stopped_leaves_no_file() {
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("a.backup");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for signal in ["TERM", "INT"] {
+        let child = Command::new(SERVER)
+            .args(["backup", &address, text(&file)])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It has asked, so it listens to signals and waits.
+        let (_stream, _) = listener.accept().unwrap();
+        assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 1);
+        let sent =
+            Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&ended.stderr).contains(&format!("stopped by SIG{signal}")));
+        assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
+    }
+}

@@ -205,6 +205,7 @@ async fn check_finds_lost_and_mixed_files() {
     with(&|dir| take_from_two(dir, "identity"), "identity and database");
     with(&|dir| take_from_two(dir, "tree.db"), "database and log");
     with(&|dir| fs::remove_dir_all(dir.join("log")).unwrap(), "database and log");
+    with(&|dir| fs::remove_file(dir.join("tree.db")).unwrap(), "tree.db");
     with(&|dir| fs::remove_file(only_log(dir)).unwrap(), "database and log");
     with(
         &|dir| fs::File::options().write(true).open(dir.join("tree.db")).unwrap().set_len(8_192).unwrap(),

@@ -130,6 +130,10 @@ pub fn check(dir: &Path, mut step: impl FnMut(&str)) -> Result<Check, OfflineErr
     };
     if let Some(log) = &log {
         check_log(log, &mut log_part);
+        // The tree is made before the log.
+        if !directory.has_tree() && log.last_batch().is_some_and(|batch| batch > 0) {
+            log_part.fault(TREE_FILE, "there is a log and no database");
+        }
     }
     let log_is_sound = log_part.faults.is_empty();
     parts.push(log_part);

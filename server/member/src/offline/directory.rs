@@ -71,9 +71,14 @@ impl Directory {
         }
     }
 
+    /// Whether there is a file for the tree.
+    pub(crate) fn has_tree(&self) -> bool {
+        self.has(TREE_FILE)
+    }
+
     /// The tree; `None` where there is no file, as in a member that belongs to no cluster yet.
     pub(crate) fn tree(&self) -> Result<Option<Db>, conure_btree::Error> {
-        if !self.has(TREE_FILE) {
+        if !self.has_tree() {
             return Ok(None);
         }
         Db::open(Arc::clone(&self.disk) as Arc<_>, TREE_FILE, Default::default()).map(Some)

@@ -54,8 +54,7 @@ pub fn dump(dir: &Path, options: DumpOptions, mut out: impl Write) -> Result<Dum
     })?;
     let read = snapshot(&tree).map_err(|e| broken(e.to_string()))?;
     let (applied, _) = described(&read).map_err(|e| broken(e.to_string()))?;
-    let own = applied.membership.nodes().find(|(id, _)| **id == identity.node_id);
-    if own.is_some_and(|(_, peer)| peer.role == Role::Arbiter) {
+    if identity.role == Role::Arbiter {
         return Err(OfflineError::dir(
             dir,
             "is an arbiter's and holds no keys",

@@ -41,8 +41,8 @@ pub struct IdentityInfo {
     pub incarnation: u64,
     /// `fresh`, `founding`, `member`, `released` or `removed`.
     pub state: &'static str,
-    /// What the membership says that it holds; `None` where it is not in it.
-    pub role: Option<Role>,
+    /// What it holds.
+    pub role: Role,
 }
 
 /// The tree's file.
@@ -171,10 +171,10 @@ pub fn inspect(dir: &Path) -> Result<Inspected, OfflineError> {
     }
     let log = directory.log().map_err(|e| broken(e.to_string()))?;
     let log = log.map(|log| log_info(&log, &applied)).transpose().map_err(broken)?;
-    Ok(Inspected { identity: identity_info(&identity, &applied), database, checkpoint, log })
+    Ok(Inspected { identity: identity_info(&identity), database, checkpoint, log })
 }
 
-pub(crate) fn state_name(state: &State) -> &'static str {
+fn state_name(state: &State) -> &'static str {
     match state {
         State::Fresh => "fresh",
         State::Founding => "founding",
@@ -184,15 +184,14 @@ pub(crate) fn state_name(state: &State) -> &'static str {
     }
 }
 
-fn identity_info(identity: &Identity, applied: &Applied) -> IdentityInfo {
-    let own = applied.membership.nodes().find(|(id, _)| **id == identity.node_id);
+fn identity_info(identity: &Identity) -> IdentityInfo {
     IdentityInfo {
         node_id: identity.name.clone(),
         raft_node_id: identity.node_id.to_string(),
         cluster_id: identity.cluster_id.clone(),
         incarnation: identity.incarnation,
         state: state_name(&identity.state),
-        role: own.map(|(_, peer)| peer.role),
+        role: identity.role,
     }
 }
 
