@@ -42,7 +42,7 @@ impl Bounds<'_> {
     }
 }
 
-fn key_of<'k>(bound: Bound<&'k [u8]>) -> Option<&'k [u8]> {
+fn key_of(bound: Bound<&[u8]>) -> Option<&[u8]> {
     match bound {
         Bound::Included(key) | Bound::Excluded(key) => Some(key),
         Bound::Unbounded => None,
