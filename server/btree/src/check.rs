@@ -134,7 +134,7 @@ impl<'a> Checker<'a> {
             let offset = u64::from(slot) * page_size as u64;
             shared.file.read_exact_at(&mut bytes, offset).map_err(Error::io("read the database file"))?;
             match meta::decode(slot, &bytes) {
-                Slot::Whole(meta) if slot == writer.slot && meta != writer.durable => {
+                Slot::Whole(meta) if slot == writer.slot && !meta.same_state(&writer.durable) => {
                     self.problem(u32::from(slot), "this meta page is not that of the last durable commit");
                 }
                 Slot::Whole(_) => {}

@@ -214,6 +214,7 @@ pub(crate) fn make_durable(
     writer.slot = slot;
     let end = meta.end;
     writer.durable = meta;
+    writer.sealed = false;
     writer.written = Written::default();
     if cut && end < writer.view.pages() {
         let len = u64::from(end) * page_size as u64;
@@ -235,6 +236,7 @@ pub(crate) fn seal(file: &dyn File, writer: &mut Writer) -> io::Result<()> {
     file.sync_data()?;
     writer.slot = slot;
     writer.durable = meta;
+    writer.sealed = true;
     Ok(())
 }
 

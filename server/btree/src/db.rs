@@ -114,6 +114,8 @@ pub(crate) struct Writer {
     /// The last durable commit, and the slot that describes it.
     pub(crate) durable: Meta,
     pub(crate) slot: u8,
+    /// Both slots describe that commit's state, and at least one of them without a list.
+    pub(crate) sealed: bool,
 }
 
 impl Writer {
@@ -132,8 +134,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Db {
     /// Opens the file `name`, or makes it when it is not there: durably, so that a crash leaves it whole or absent.
     ///
-    /// Finds the newest durable commit, in a time that depends on the size of that commit alone, and syncs once
-    /// (what a killed process wrote may not be on the disk yet).
+    /// Finds the newest durable commit, in a time that depends on the size of that commit alone. Syncs nothing but the
+    /// directory where the file was closed in good order, else up to two times (what a killed process wrote may not
+    /// be on the disk yet).
     ///
     /// # Errors
     ///
@@ -394,7 +397,7 @@ impl Drop for Shared {
         // The last commit is durable whether or not this works: what is sealed is that it was.
         if self.poisoned.get().is_none()
             && let Some(mut writer) = self.turns.take()
-            && !writer.durable.list.is_empty()
+            && !writer.sealed
         {
             let _ = crate::commit::seal(self.file.as_ref(), &mut writer);
         }

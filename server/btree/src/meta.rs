@@ -74,6 +74,15 @@ fn sector_checksum(slot: u8, sector: usize, bytes: &[u8]) -> u32 {
 }
 
 impl Meta {
+    /// Whether both describe the same trees and free pages, whatever their numbers and lists.
+    pub(crate) fn same_state(&self, other: &Self) -> bool {
+        self.file_id == other.file_id
+            && self.catalogue == other.catalogue
+            && self.end == other.end
+            && self.free_pages == other.free_pages
+            && self.directory == other.directory
+    }
+
     /// The bytes of the page for slot 0 or 1.
     pub(crate) fn encode(&self, slot: u8) -> Vec<u8> {
         let mut payload = vec![0; self.page_size / SECTOR * SECTOR_BODY];

@@ -180,9 +180,20 @@ fn recover(file: Arc<dyn File>, name: &str, options: Options) -> Result<Shared, 
         return Err(Error::corrupt(0, "neither meta page describes a whole commit"));
     };
 
-    write_again(file.as_ref(), &options, slot, &meta, &view)?;
-    let other_is_sound = matches!(&slots[1 - usize::from(slot)], Slot::Whole(other) if other.txn < meta.txn);
-    let must_seal = !meta.list.is_empty() || !other_is_sound;
+    let other = match &slots[1 - usize::from(slot)] {
+        Slot::Whole(other) if other.txn < meta.txn => Some(other),
+        _ => None,
+    };
+    // The other slot describes the same, and was durable before this one was written down.
+    let sealed = meta.list.is_empty() && other.is_some_and(|other| other.same_state(&meta));
+    let mut syncs = 0;
+    if !sealed {
+        write_again(file.as_ref(), &options, slot, &meta, &view)?;
+        syncs += 1;
+    }
+    let must_seal = !sealed && (!meta.list.is_empty() || other.is_none());
+    // Whether this page is durable is not known where nobody synced it now: the next one takes its place, not the other's.
+    let slot = if sealed { 1 - slot } else { slot };
     // Commit numbers of a commit that failed are not used again: its leavings must not pass for a new one's.
     meta.txn = meta.txn.max(if must_seal { newest } else { 0 });
     let space = Space::new(page_size, meta.directory.clone(), meta.end, meta.free_pages);
@@ -195,8 +206,8 @@ fn recover(file: Arc<dyn File>, name: &str, options: Options) -> Result<Shared, 
         written: Written::default(),
         durable: meta,
         slot,
+        sealed,
     };
-    let mut syncs = 1;
     if must_seal {
         commit::seal(file.as_ref(), &mut writer).map_err(Error::io("write to the database file"))?;
         syncs += 1;
