@@ -1,5 +1,5 @@
 //! A disk that fails or is full: the engine refuses, stops, says why, and opens again to the last commit.
-#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
 
 use conure_btree::{CompactOptions, Db, Durability, Error};
 use conure_io::{Random, SimDisk};

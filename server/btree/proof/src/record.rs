@@ -201,14 +201,19 @@ impl Recorder {
                 break;
             }
         }
-        let found = contents(&self.db()?.begin_read()?)?;
-        Finding::unless(found == self.now, || "the compaction changed what it holds".to_owned())?;
+        self.holds_now()?;
         let stats = self.db()?.stats();
         if stats.durable_commit == stats.commit {
             self.durable = Arc::new(self.now.clone());
             self.note(began, true);
         }
         Ok(())
+    }
+
+    /// What the database holds is what it should.
+    fn holds_now(&self) -> Result<(), Finding> {
+        let found = contents(&self.db()?.begin_read()?)?;
+        Finding::unless(found == self.now, || "it holds something else than it should".to_owned())
     }
 
     /// Closed and opened, or killed and opened: only durable commits are still there.
@@ -226,12 +231,13 @@ impl Recorder {
     /// opened again.
     fn fail(&mut self, random: &mut Random, space: u64) -> Result<(), Finding> {
         let began = self.ops();
+        let before = self.now.clone();
         let mut txn = self.db()?.begin_write()?;
         let mut now = self.now.clone();
-        if random.chance(50) {
-            self.recorded.disk.fail_sync_after(random.below(2));
-        } else {
-            self.recorded.disk.fail_write_after(random.below(6));
+        match random.below(3) {
+            0 => self.recorded.disk.fail_sync_after(random.below(2)),
+            1 => self.recorded.disk.fail_write_after(random.below(6)),
+            _ => self.recorded.disk.limit_bytes(self.db()?.stats().file_bytes + random.below(8192)),
         }
         let changed = change_trees(random, &mut txn, &mut now, space);
         let result = changed.and_then(|()| Ok(txn.commit(Durability::Durable)?));
@@ -241,6 +247,13 @@ impl Recorder {
         self.note(began, result.is_ok());
         match result {
             Ok(()) => return Ok(()),
+            Err(Finding::Refused(Error::NoSpace { .. })) => {
+                // A full disk ends the transaction and nothing else.
+                self.recorded.commits.pop();
+                self.durable = kept;
+                self.now = before;
+                return self.holds_now();
+            }
             Err(Finding::Refused(Error::Io { .. })) => {}
             Err(finding) => return Err(finding),
         }

@@ -94,28 +94,26 @@ impl Machine {
 
     fn step(&mut self, input: &mut Input<'_>) -> Option<()> {
         match input.byte()? {
-            0..=119 => self.put(input),
-            120..=159 => self.delete(input),
-            160..=169 => self.delete_range(input),
-            170..=179 => self.append(input),
-            180..=183 => self.drop_tree(input),
-            184..=193 => self.look(input),
-            194..=204 => Some(self.end_txn(Some(Durability::Durable))),
-            205..=214 => Some(self.end_txn(Some(Durability::Eventual))),
-            215..=217 => Some(self.end_txn(None)),
-            218..=224 => Some(self.begin_read()),
-            225..=230 => self.end_read(input),
-            231..=234 => Some(self.reopen(false)),
-            235..=237 => Some(self.reopen(true)),
-            238..=241 => Some(self.compare()),
-            242..=247 => self.fault(input),
-            248..=253 => {
-                let seed = u64::from(input.byte()?);
-                Some(self.crash(seed))
-            }
-            254 => self.compact(input),
-            255 => Some(self.sync()),
+            0..=119 => self.put(input)?,
+            120..=159 => self.delete(input)?,
+            160..=169 => self.delete_range(input)?,
+            170..=179 => self.append(input)?,
+            180..=183 => self.drop_tree(input)?,
+            184..=193 => self.look(input)?,
+            194..=204 => self.end_txn(Some(Durability::Durable)),
+            205..=214 => self.end_txn(Some(Durability::Eventual)),
+            215..=217 => self.end_txn(None),
+            218..=224 => self.begin_read(),
+            225..=230 => self.end_read(input)?,
+            231..=234 => self.reopen(false),
+            235..=237 => self.reopen(true),
+            238..=241 => self.compare(),
+            242..=247 => self.fault(input)?,
+            248..=253 => self.crash(u64::from(input.byte()?)),
+            254 => self.compact(input)?,
+            255 => self.sync(),
         }
+        Some(())
     }
 
     /// The transaction, begun where there is none, with its model, and the name of one of three trees.
@@ -298,12 +296,12 @@ impl Machine {
 
     /// A durable commit that meets a fault of the disk, if it gets that far.
     fn fault(&mut self, input: &mut Input<'_>) -> Option<()> {
-        let (after, sync) = (u64::from(input.byte()? % 8), input.byte()? % 2 == 0);
+        let (after, kind) = (u64::from(input.byte()? % 8), input.byte()? % 3);
         let (txn, model) = self.txn.take()?;
-        if sync {
-            self.disk.fail_sync_after(after);
-        } else {
-            self.disk.fail_write_after(after);
+        match kind {
+            0 => self.disk.fail_sync_after(after),
+            1 => self.disk.fail_write_after(after),
+            _ => self.disk.limit_bytes(self.db().stats().file_bytes + after * 600),
         }
         let result = txn.commit(Durability::Durable);
         self.disk.clear_faults();
@@ -312,6 +310,7 @@ impl Machine {
                 self.now = model;
                 self.durable = self.now.clone();
             }
+            Err(Error::NoSpace { .. }) => self.compare(),
             Err(Error::Io { .. }) => {
                 assert!(matches!(self.db().begin_write(), Err(Error::Poisoned { .. })));
                 self.readers.clear();
