@@ -124,9 +124,14 @@ pub(crate) fn amounts_are_quantities() -> Rule {
         .message("an amount is no quantity of zero or more: write it like 500m for CPU or 1Gi for memory")
 }
 
-pub(crate) fn duration_is_positive() -> Rule {
-    Rule::new("self.matches('^[1-9][0-9]{0,6}(ms|s|m)$')")
-        .message("no duration above zero: write a number with ms, s or m, like 3s")
+/// 1 ms to 10 min, as the server has it. One expression, so that the charts' schemas can have the very same.
+pub const BARRIER_TIMEOUT_PATTERN: &str =
+    "^([1-9][0-9]{0,4}ms|[1-5][0-9]{5}ms|600000ms|[1-9][0-9]?s|[1-5][0-9]{2}s|600s|[1-9]m|10m)$";
+
+pub(crate) fn barrier_timeout_is_in_range() -> Rule {
+    Rule::new(format!("self.matches('{BARRIER_TIMEOUT_PATTERN}')")).message(
+        "no duration above zero and up to 10m: write a number with ms, s or m, like 3s (at most 600000ms, 600s or 10m)",
+    )
 }
 
 pub(crate) fn hosts_are_names() -> Rule {

@@ -316,10 +316,10 @@ pub struct DisruptionBudget {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerConfig {
-    /// How long a linearizable read may wait, like `3s` or `1500ms`; data members only.
+    /// How long a linearizable read may wait, like `3s` or `1500ms`, up to `10m`; data members only.
     #[serde(default = "crate::defaults::barrier_timeout")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = crate::rules::duration_is_positive())]
+    #[x_kube(validation = crate::rules::barrier_timeout_is_in_range())]
     pub barrier_timeout: String,
 
     /// Further host names by which clients may call a member, like an Ingress's.

@@ -48,7 +48,7 @@ pub struct ConureClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<i64>,
 
-    /// The image chosen when the cluster was created or its spec last named one.
+    /// The image that the members run or roll to; a spec that was not applied does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
 

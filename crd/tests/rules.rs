@@ -190,15 +190,47 @@ fn amounts_are_quantities_of_zero_or_more() {
 }
 
 #[test]
-fn barrier_timeout_is_a_duration_above_zero() {
-    for timeout in ["3s", "1500ms", "2m"] {
+fn barrier_timeout_is_one_that_the_server_takes() {
+    for timeout in
+        ["1ms", "3s", "1500ms", "2m", "99999ms", "599999ms", "600000ms", "99s", "600s", "9m", "10m"]
+    {
         assert_accepted("conure", json!({"serverConfig": {"barrierTimeout": timeout}}));
     }
-    for timeout in ["0s", "3", "-1s", "s", "", "3 s"] {
+    for timeout in [
+        "0s",
+        "3",
+        "-1s",
+        "s",
+        "",
+        "3 s",
+        "01s",
+        "600001ms",
+        "700000ms",
+        "1000000ms",
+        "601s",
+        "1000s",
+        "11m",
+        "9999999m",
+        "1h",
+    ] {
         assert_refused(
             "conure",
             json!({"serverConfig": {"barrierTimeout": timeout}}),
-            "no duration above zero",
+            "no duration above zero and up to 10m",
+        );
+    }
+}
+
+#[test]
+fn charts_take_the_barrier_timeouts_that_the_definition_takes() {
+    for chart in ["conuredb-ha", "conuredb-single"] {
+        let path = format!("{}/../charts/{chart}/values.schema.json", env!("CARGO_MANIFEST_DIR"));
+        let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let found = schema.pointer("/$defs/serverConfig/properties/barrierTimeout/pattern");
+        assert_eq!(
+            found.and_then(Value::as_str),
+            Some(conure_crd::rules::BARRIER_TIMEOUT_PATTERN),
+            "{chart}"
         );
     }
 }
