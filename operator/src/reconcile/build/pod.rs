@@ -24,7 +24,8 @@ const GRACE_SECONDS: i64 = 30;
 pub(super) fn spec(blueprint: &Blueprint<'_>, component: Component) -> PodSpec {
     let spec = &blueprint.cluster.spec;
     PodSpec {
-        init_containers: (component != Component::Bootstrap).then(|| vec![wait_for_bootstrap(blueprint)]),
+        init_containers: (component != Component::Bootstrap)
+            .then(|| vec![wait_for_bootstrap(blueprint, component)]),
         containers: vec![server(blueprint, component)],
         volumes: Some(volumes(blueprint)),
         security_context: Some(spec.security.clone()),
@@ -45,16 +46,12 @@ pub(super) fn spec(blueprint: &Blueprint<'_>, component: Component) -> PodSpec {
 }
 
 fn server(blueprint: &Blueprint<'_>, component: Component) -> Container {
-    let spec = &blueprint.cluster.spec;
-    let resources =
-        if component == Component::Arbiter { &spec.arbiter.resources } else { &spec.voters.resources };
     let ready = format!("/readyz?cluster_id={}", blueprint.identity.cluster_id);
     Container {
         name: SERVER.to_owned(),
         args: Some(vec!["--bootstrap=false".to_owned()]),
         env: Some(environment(blueprint, component)),
         ports: Some(vec![port("http", HTTP_PORT), port("raft", RAFT_PORT)]),
-        resources: (*resources != ResourceRequirements::default()).then(|| resources.clone()),
         // Recovery of a large log takes its time; until then nobody kills the member for not answering.
         startup_probe: Some(Probe {
             failure_threshold: Some(600),
@@ -72,12 +69,12 @@ fn server(blueprint: &Blueprint<'_>, component: Component) -> Container {
             mount("tmp", "/tmp"),
             VolumeMount { read_only: Some(true), ..mount("admin", TOKEN_DIR) },
         ]),
-        ..container(blueprint)
+        ..container(blueprint, component)
     }
 }
 
 /// Holds a member with an empty data directory back until it has a cluster to join.
-fn wait_for_bootstrap(blueprint: &Blueprint<'_>) -> Container {
+fn wait_for_bootstrap(blueprint: &Blueprint<'_>, component: Component) -> Container {
     let peers =
         format!("http://{}.{}.svc:{HTTP_PORT}", names::peers_service(blueprint.name), blueprint.namespace);
     let args =
@@ -86,13 +83,18 @@ fn wait_for_bootstrap(blueprint: &Blueprint<'_>) -> Container {
         name: "wait-for-bootstrap".to_owned(),
         args: Some(args.map(str::to_owned).to_vec()),
         volume_mounts: Some(vec![mount(names::VOLUME, DATA_DIR), mount("tmp", "/tmp")]),
-        ..container(blueprint)
+        ..container(blueprint, component)
     }
 }
 
-/// What both containers have: the image, and the restricted Pod Security Standard's limits.
-fn container(blueprint: &Blueprint<'_>) -> Container {
+/// What both containers have: the image, the resources, without any of which a ResourceQuota would refuse the whole pod,
+/// and the restricted Pod Security Standard's limits.
+fn container(blueprint: &Blueprint<'_>, component: Component) -> Container {
+    let spec = &blueprint.cluster.spec;
+    let resources =
+        if component == Component::Arbiter { &spec.arbiter.resources } else { &spec.voters.resources };
     Container {
+        resources: (*resources != ResourceRequirements::default()).then(|| resources.clone()),
         image: Some(blueprint.image.clone()),
         image_pull_policy: Some(format!("{:?}", blueprint.cluster.spec.image.pull_policy)),
         security_context: Some(SecurityContext {
@@ -129,7 +131,8 @@ fn environment(blueprint: &Blueprint<'_>, component: Component) -> Vec<EnvVar> {
     };
     set("CONURE_CLUSTER_ID", blueprint.identity.cluster_id.clone());
     set("CONURE_DATA_DIR", DATA_DIR.to_owned());
-    set("CONURE_RAFT_ADDR", format!("0.0.0.0:{RAFT_PORT}"));
+    // No host: both families where the pod has both, whichever of them it has.
+    set("CONURE_RAFT_ADDR", format!(":{RAFT_PORT}"));
     set("CONURE_RAFT_ADVERTISE_ADDR", format!("{host}:{RAFT_PORT}"));
     set("CONURE_HTTP_ADDR", format!(":{HTTP_PORT}"));
     set("CONURE_HTTP_ADVERTISE_ADDR", format!("{host}:{HTTP_PORT}"));

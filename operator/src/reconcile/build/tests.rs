@@ -2,6 +2,7 @@
 
 use super::*;
 use conure_crd::ConureClusterSpec;
+use k8s_openapi::api::core::v1::ResourceRequirements;
 
 fn blueprint(cluster: &ConureCluster) -> Blueprint<'_> {
     Blueprint {
@@ -115,5 +116,38 @@ fn allowed_hosts_reach_every_server() {
         let environment = pod.containers[0].env.clone().unwrap_or_default();
         let hosts = environment.iter().find(|entry| entry.name == "CONURE_HTTP_ALLOWED_HOSTS");
         assert_eq!(hosts.and_then(|entry| entry.value.as_deref()), Some("a.example,b.example"));
+    }
+}
+
+#[test]
+fn every_container_has_its_components_resources() {
+    let of = |cpu: &str| ResourceRequirements {
+        requests: Some([("cpu".to_owned(), Quantity(cpu.to_owned()))].into()),
+        ..ResourceRequirements::default()
+    };
+    let objects = built(|spec| {
+        spec.voters.resources = of("100m");
+        spec.arbiter.resources = of("50m");
+    });
+    for set in objects.stateful_sets {
+        let pod = set.spec.and_then(|spec| spec.template.spec).expect("a pod");
+        let arbiter = set.metadata.name.as_deref() == Some("conure-arbiter");
+        for container in pod.containers.iter().chain(pod.init_containers.iter().flatten()) {
+            let expected = of(if arbiter { "50m" } else { "100m" });
+            assert_eq!(container.resources, Some(expected), "{} {arbiter}", container.name);
+        }
+    }
+}
+
+#[test]
+fn servers_listen_on_both_families() {
+    for set in built(|_| {}).stateful_sets {
+        let pod = set.spec.and_then(|spec| spec.template.spec).expect("a pod");
+        let environment = pod.containers[0].env.clone().unwrap_or_default();
+        for (name, port) in [("CONURE_RAFT_ADDR", 7001), ("CONURE_HTTP_ADDR", 8081)] {
+            let found = environment.iter().find(|entry| entry.name == name);
+            let expected = format!(":{port}");
+            assert_eq!(found.and_then(|entry| entry.value.as_deref()), Some(expected.as_str()), "{name}");
+        }
     }
 }
