@@ -20,8 +20,8 @@ pub struct Config {
     )]
     pub server_image: String,
 
-    /// Where `/livez`, `/readyz` and `/metrics` are served.
-    #[arg(long, env = "CONURE_OPERATOR_HTTP_ADDR", default_value = "0.0.0.0:8080")]
+    /// Where `/livez`, `/readyz` and `/metrics` are served; `[::]` means both families, or IPv4 where there is no IPv6.
+    #[arg(long, env = "CONURE_OPERATOR_HTTP_ADDR", default_value = "[::]:8080")]
     pub http_addr: SocketAddr,
 
     /// Whether only the holder of a Lease works. Without it, run one operator only.

@@ -8,10 +8,9 @@ use clap::Parser;
 use conure_operator::config::Config;
 use conure_operator::context::Context;
 use conure_operator::election::Candidacy;
-use conure_operator::http::{Health, serve};
+use conure_operator::http::{Health, bind, serve};
 use conure_operator::metrics::Metrics;
 use conure_operator::{controller, telemetry};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +41,7 @@ async fn run(config: &Config) -> Result<(), Failure> {
     let context =
         Arc::new(Context::new(client.clone(), config.server_image.clone(), metrics, config.instance.clone()));
     let ready = Arc::new(AtomicBool::new(false));
-    let listener = TcpListener::bind(config.http_addr)
+    let listener = bind(config.http_addr)
         .await
         .map_err(|error| format!("{} cannot be listened on: {error}; set --http-addr", config.http_addr))?;
     let health = Health { context: Arc::clone(&context), ready: Arc::clone(&ready) };
