@@ -10,7 +10,7 @@ use kube::api::EvictParams;
 use kube::{Api, ResourceExt};
 
 use super::apply::{self, ApplyError};
-use super::build::{self, Blueprint};
+use super::build::{self, Blueprint, TOKEN_KEY};
 use super::observe::{Observed, address};
 use super::plan::{Action, Slot};
 use super::view;
@@ -42,6 +42,9 @@ pub enum ActError {
         /// What the API server said.
         source: kube::Error,
     },
+    /// The Secret has no token.
+    #[error("the Secret {0} holds no token under the key {TOKEN_KEY:?}")]
+    Token(String),
     /// What the action needs went away since it was planned.
     #[error("{0} is not there any more")]
     Gone(String),
@@ -208,7 +211,10 @@ fn leader(observed: &Observed, blueprint: &Blueprint<'_>, what: &str) -> Result<
 fn member(observed: &Observed, name: &str, what: &str) -> Result<MemberClient, ActError> {
     let gone = || ActError::Gone(format!("the pod {name}"));
     let address = observed.pods.get(name).and_then(address).ok_or_else(gone)?;
-    let token = observed.token().ok_or_else(|| ActError::Gone("the Secret with the token".to_owned()))?;
+    let token = observed.token().ok_or_else(|| match &observed.secret {
+        Some(secret) => ActError::Token(secret.name_any()),
+        None => ActError::Gone("the Secret with the token".to_owned()),
+    })?;
     // The plan decides anew what to do after a failure; the client repeats nothing.
     let client = MemberClient::builder()
         .server(address)

@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 
+use conure_crd::names;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Secret;
@@ -13,18 +14,14 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::build::{self, Blueprint, Objects};
+use super::difference::differs;
 use super::observe::Observed;
 use crate::failpoint;
 
 /// What the operator calls itself in `managedFields`.
 pub const MANAGER: &str = "conure-operator";
-/// On every object: what it was last made from.
-const APPLIED: &str = "conuredb.dev/applied";
-
 /// Why an object could not be brought.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -64,8 +61,7 @@ pub async fn apply(
         create_secret(client, namespace, &secret).await?;
     }
     for service in &objects.services {
-        let live = observed.services.iter().find(|live| live.name_any() == service.name_any());
-        bring(client, namespace, service, live).await?;
+        bring(client, namespace, service, find(&observed.services, service)).await?;
     }
     match (&objects.disruption_budget, &observed.disruption_budget) {
         (Some(budget), live) => {
@@ -76,10 +72,38 @@ pub async fn apply(
     }
     let mut changed = false;
     for set in &objects.stateful_sets {
-        let live = observed.sets.values().find(|live| live.name_any() == set.name_any());
-        changed |= bring(client, namespace, set, live).await?;
+        changed |= bring(client, namespace, set, find(observed.sets.values(), set)).await?;
     }
     Ok(changed)
+}
+
+/// What [`apply`] would write, make or remove now, each as its kind and name.
+pub fn missing(observed: &Observed, objects: &Objects) -> Result<Vec<String>, ApplyError> {
+    let mut missing = Vec::new();
+    if observed.secret.is_none() {
+        missing.push(format!("Secret {}", names::admin_secret(&observed.cluster.name_any())));
+    }
+    for service in &objects.services {
+        missing.extend(differs(service, find(&observed.services, service))?.map(|_| title(service)));
+    }
+    match (&objects.disruption_budget, &observed.disruption_budget) {
+        (Some(budget), live) => missing.extend(differs(budget, live.as_ref())?.map(|_| title(budget))),
+        (None, Some(live)) => missing.push(title(live)),
+        (None, None) => {}
+    }
+    for set in &objects.stateful_sets {
+        missing.extend(differs(set, find(observed.sets.values(), set))?.map(|_| title(set)));
+    }
+    Ok(missing)
+}
+
+fn find<'a, K: ResourceExt>(live: impl IntoIterator<Item = &'a K>, object: &K) -> Option<&'a K> {
+    let name = object.name_any();
+    live.into_iter().find(|live| live.name_any() == name)
+}
+
+fn title<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    format!("{} {}", K::kind(&()), object.name_any())
 }
 
 /// Brings one StatefulSet, for an action.
@@ -95,21 +119,8 @@ where
         + Clone
         + Debug,
 {
-    let kind = K::kind(&()).into_owned();
-    let name = object.name_any();
-    let json = |object: &K| {
-        serde_json::to_value(object).map_err(|source| ApplyError::Serialize {
-            kind: kind.clone(),
-            name: name.clone(),
-            source,
-        })
-    };
-    let desired = stamped(json(object)?);
-    if let Some(live) = live
-        && covers(&json(live)?, &desired)
-    {
-        return Ok(false);
-    }
+    let Some(desired) = differs(object, live)? else { return Ok(false) };
+    let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
     failpoint::pass("before_apply");
     let params = PatchParams::apply(MANAGER).force();
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
@@ -148,66 +159,60 @@ fn new_token() -> String {
     format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
 }
 
-/// The object with a hash of itself, so that a field which is no longer wanted is noticed too.
-fn stamped(mut desired: Value) -> Value {
-    let hash = Sha256::digest(desired.to_string().as_bytes());
-    let hash: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
-        let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(Default::default()));
-        if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(APPLIED.to_owned(), Value::String(hash));
-        }
-    }
-    desired
-}
-
-/// Whether everything in `desired` is in `live` as well; what the API server filled in beside it does not matter.
-fn covers(live: &Value, desired: &Value) -> bool {
-    match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => {
-            desired.iter().all(|(key, value)| match live.get(key) {
-                Some(found) => covers(found, value),
-                None => value.is_null(),
-            })
-        }
-        (Value::Array(live), Value::Array(desired)) => {
-            live.len() == desired.len()
-                && live.iter().zip(desired).all(|(live, desired)| covers(live, desired))
-        }
-        _ => live == desired,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::build::Identity;
+    use super::super::difference::stamped;
     use super::*;
-    use serde_json::json;
+    use conure_crd::ConureCluster;
+    use conure_crd::names::Component;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-    #[test]
-    fn defaults_filled_in_by_the_api_server_are_no_difference() {
-        let desired = json!({"spec": {"ports": [{"port": 1}], "type": "ClusterIP"}});
-        let live = json!({"spec": {"ports": [{"port": 1, "protocol": "TCP"}], "type": "ClusterIP", "x": 1}});
-        assert!(covers(&live, &desired));
-    }
-
-    #[test]
-    fn drift_is_a_difference() {
-        let desired = json!({"spec": {"ports": [{"port": 1}]}});
-        for live in [
-            json!({"spec": {"ports": [{"port": 2}]}}),
-            json!({"spec": {"ports": [{"port": 1}, {"port": 2}]}}),
-            json!({"spec": {}}),
-        ] {
-            assert!(!covers(&live, &desired), "{live}");
+    /// A cluster of which everything was applied, as the API server would show it.
+    fn applied(cluster: &ConureCluster) -> (Observed, Objects) {
+        let blueprint = Blueprint {
+            cluster,
+            name: "conure",
+            namespace: "db",
+            owner: OwnerReference::default(),
+            identity: Identity { cluster_id: "id-1".into(), bootstrap_volume: None, born: true },
+            image: "a:1".into(),
+            sizes: [(Component::Bootstrap, 1), (Component::Voter, 2)].into(),
+            claims: Default::default(),
+        };
+        fn live<K: Serialize + DeserializeOwned>(object: &K) -> K {
+            serde_json::from_value(stamped(serde_json::to_value(object).unwrap())).unwrap()
         }
+        let objects = build::objects(&blueprint);
+        let mut observed = Observed::new(cluster.clone());
+        observed.secret = Some(build::admin_secret(&blueprint, new_token()));
+        observed.services = objects.services.iter().map(live).collect();
+        observed.disruption_budget = objects.disruption_budget.as_ref().map(live);
+        for (component, set) in
+            [Component::Bootstrap, Component::Voter].into_iter().zip(&objects.stateful_sets)
+        {
+            observed.sets.insert(component, live(set));
+        }
+        (observed, objects)
     }
 
     #[test]
-    fn a_field_that_is_no_longer_wanted_is_a_difference() {
-        let before = stamped(json!({"metadata": {"name": "a"}, "spec": {"nodeSelector": {"disk": "ssd"}}}));
-        let after = stamped(json!({"metadata": {"name": "a"}, "spec": {}}));
-        assert!(!covers(&before, &after));
-        assert!(covers(&before, &before));
+    fn what_a_changed_spec_would_write_is_named_and_nothing_else() {
+        let cluster = ConureCluster::new("conure", Default::default());
+        let (mut observed, objects) = applied(&cluster);
+        assert_eq!(missing(&observed, &objects).unwrap(), [""; 0]);
+
+        let mut changed = cluster;
+        changed.spec.node_selector.insert("disk".into(), "ssd".into());
+        changed.spec.pdb.enabled = false;
+        let (_, objects) = applied(&changed);
+        let expected = ["PodDisruptionBudget conure", "StatefulSet conure-bootstrap", "StatefulSet conure"];
+        assert_eq!(missing(&observed, &objects).unwrap(), expected);
+
+        observed.secret = None;
+        observed.services.pop();
+        let (_, same) = applied(&observed.cluster);
+        assert_eq!(missing(&observed, &same).unwrap(), ["Secret conure-admin", "Service conure-peers"]);
     }
 
     #[test]

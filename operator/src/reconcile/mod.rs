@@ -9,9 +9,11 @@
 pub mod act;
 pub mod apply;
 pub mod build;
+mod difference;
 pub mod observe;
 mod pace;
 pub mod plan;
+mod quantity;
 pub mod status;
 pub mod validate;
 pub mod view;
@@ -29,7 +31,7 @@ use act::Outcome;
 use build::{Blueprint, Identity, image};
 use observe::Observed;
 use plan::Step;
-use status::{HeldUp, Pass, Planned};
+use status::{HeldUp, Objects, Pass, Planned};
 
 /// What passes by itself within this time is no trouble: the DNS name of a new pod that is not known yet, say.
 const FAILING_TOLERATED: Duration = Duration::from_secs(15);
@@ -75,32 +77,44 @@ pub async fn reconcile(
     let blueprint = blueprint(context, &observed, namespace, name, identity);
     let objects = build::objects(&blueprint);
     let paused = observed.cluster.spec.paused;
-    let applied =
-        if paused { Ok(false) } else { apply::apply(&context.client, &observed, &blueprint, &objects).await };
+    let applied = if paused {
+        apply::missing(&observed, &objects).map(|missing| (Objects::of(missing), false))
+    } else {
+        let applied = apply::apply(&context.client, &observed, &blueprint, &objects).await;
+        applied.map(|changed| (Objects::AsAsked, changed))
+    };
 
     let mut world = view::world(&observed, &blueprint.identity, &blueprint.sizes, Timestamp::now());
-    world.revisions_known &= !matches!(applied, Ok(true));
+    world.revisions_known &= !matches!(applied, Ok((_, true)));
     let step = plan::plan(wish, &world);
-    let (held_up, again) = match (applied, &step) {
-        (Err(error), _) => failed(context, namespace, name, "ApplyFailed", &error),
-        (Ok(_), Step::Act(action)) if !paused => {
-            match act::act(context, &observed, &blueprint, action).await {
+    let (objects, held_up, again) = match (applied, &step) {
+        (Err(error), _) => {
+            let (why, again) = failed(context, namespace, name, "ApplyFailed", &error);
+            (Objects::Failed(why), None, again)
+        }
+        (Ok((objects, _)), Step::Act(action)) if !paused => {
+            let (held_up, again) = match act::act(context, &observed, &blueprint, action).await {
                 Ok(outcome) => {
                     context.metrics.acted(action.kind());
                     context.succeeded(namespace, name);
                     done(context, &observed.cluster, action, outcome).await
                 }
-                Err(error) => failed(context, namespace, name, action.failure(), &error),
-            }
+                Err(error) => {
+                    let (why, again) = failed(context, namespace, name, action.failure(), &error);
+                    (Some(why), again)
+                }
+            };
+            (objects, held_up, again)
         }
-        (Ok(_), step) => {
+        (Ok((objects, _)), step) => {
             context.succeeded(namespace, name);
-            (None, pace::of(step, &observed.cluster))
+            (objects, None, pace::of(step, &observed.cluster))
         }
     };
     let planned = Planned {
         identity: &blueprint.identity,
         image: &blueprint.image,
+        objects,
         world: &world,
         step: &step,
         held_up,
@@ -161,11 +175,11 @@ fn failed(
     name: &str,
     reason: &'static str,
     error: &dyn std::error::Error,
-) -> (Option<HeldUp>, Duration) {
+) -> (HeldUp, Duration) {
     let (lasting, wait) = context.failed(namespace, name);
     tracing::warn!(reason, %error, ?lasting, "a step failed");
     let wrong = lasting > FAILING_TOLERATED;
-    (Some(HeldUp { reason, message: error.to_string(), wrong }), wait)
+    (HeldUp { reason, message: error.to_string(), wrong }, wait)
 }
 
 /// Writes the status, and an event for what became better or worse.
@@ -182,7 +196,7 @@ async fn finish(
     context.metrics.cluster(&namespace, &cluster.name_any(), &status);
     if written {
         let before = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        for note in status::notes(before, &status) {
+        for note in status::notes(&cluster.name_any(), before, &status) {
             context.event(cluster, "Reconcile", &note).await;
         }
     }

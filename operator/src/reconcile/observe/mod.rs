@@ -18,7 +18,7 @@ use kube::{Api, Client, ResourceExt};
 
 use super::build::TOKEN_KEY;
 pub use members::{MemberAnswer, address};
-pub use trouble::{Trouble, UNSCHEDULABLE, claim_trouble, is_stuck, pod_trouble};
+pub use trouble::{Trouble, UNSCHEDULABLE, claim_trouble, is_stuck, pod_trouble, secret_trouble};
 
 /// A pod that ran before says why it stopped in a handful of events; more would be noise.
 const EVENTS_MAX: u32 = 50;
@@ -50,7 +50,7 @@ pub struct Observed {
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
     /// What the members answered, by name.
     pub answers: BTreeMap<String, MemberAnswer>,
-    /// What is wrong with pods and claims.
+    /// What is wrong with the Secret, pods and claims.
     pub troubles: Vec<Trouble>,
 }
 
@@ -70,10 +70,12 @@ impl Observed {
         }
     }
 
-    /// The administration token.
+    /// The administration token, as the members read it: without what is blank around it.
     pub fn token(&self) -> Option<String> {
         let bytes = &self.secret.as_ref()?.data.as_ref()?.get(TOKEN_KEY)?.0;
-        String::from_utf8(bytes.clone()).ok().filter(|token| !token.is_empty())
+        let token = std::str::from_utf8(bytes).ok()?.trim();
+        let fits = !token.is_empty() && token.chars().all(|c| c.is_ascii_graphic());
+        fits.then(|| token.to_owned())
     }
 
     /// The id that the status has, or else the one on the StatefulSets, which outlives a status that was wiped.
@@ -172,13 +174,14 @@ async fn claims(
     Ok(list.into_iter().filter(ours).map(|claim| (claim.name_any(), claim)).collect())
 }
 
-/// What is wrong with pods; for claims that stay unbound, their events say it.
+/// What is wrong with the Secret and with pods; for claims that stay unbound, their events say it.
 async fn troubles(
     client: &Client,
     namespace: &str,
     observed: &Observed,
 ) -> Result<Vec<Trouble>, ObserveError> {
-    let mut troubles: Vec<Trouble> = observed.pods.values().filter_map(pod_trouble).collect();
+    let pods = observed.pods.values().filter_map(pod_trouble);
+    let mut troubles: Vec<Trouble> = secret_trouble(observed).into_iter().chain(pods).collect();
     let events: Api<Event> = Api::namespaced(client.clone(), namespace);
     for claim in observed.claims.values() {
         let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());

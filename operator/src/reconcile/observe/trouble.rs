@@ -1,10 +1,13 @@
-//! Why a pod or a volume does not come up, as Kubernetes tells it.
+//! Why a pod or a volume does not come up, as Kubernetes tells it, and a Secret without its token.
 
 use std::fmt;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
+
+use super::super::build::TOKEN_KEY;
+use super::Observed;
 
 /// Messages are cut to this length: a condition is no place for a stack trace.
 const MESSAGE_MAX: usize = 512;
@@ -14,12 +17,12 @@ const RESTARTS_MIN: i32 = 2;
 /// The reason of a pod that no node takes.
 pub const UNSCHEDULABLE: &str = "Unschedulable";
 
-/// Something that keeps a member from running. The reason is what conditions and events carry.
+/// Something that keeps a member from running or from being administered. The reason is what conditions and events carry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trouble {
     /// A word that stays the same for the same cause.
     pub reason: &'static str,
-    /// The pod or claim.
+    /// The Secret, pod or claim.
     pub object: String,
     /// What happened, and what to do.
     pub message: String,
@@ -29,6 +32,20 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// A Secret of ours without a token. It is never written over: whoever changed it may still have the token.
+pub fn secret_trouble(observed: &Observed) -> Option<Trouble> {
+    let name = observed.secret.as_ref()?.name_any();
+    if observed.token().is_some() {
+        return None;
+    }
+    let message = format!(
+        "the Secret {name} holds no token under the key {TOKEN_KEY:?}, without which no member can join, go or be told \
+         anything; put the token back under that key, or kubectl delete secret {name} and a new one is made, which \
+         reaches the members within some two minutes"
+    );
+    Some(Trouble { reason: "AdminTokenMissing", message: cut(&message), object: name })
 }
 
 /// What keeps a pod from running, if anything does.
@@ -203,6 +220,30 @@ mod tests {
         assert_eq!(trouble.reason, "StorageClassNotFound");
         assert!(trouble.message.contains("\"nope\""), "{trouble}");
         assert_eq!(claim_trouble(&claim(), &events[..1]), None);
+    }
+
+    #[test]
+    fn a_secret_without_its_token_is_named_with_the_key_and_the_mend() {
+        let mut observed = Observed::new(conure_crd::ConureCluster::new("conure", Default::default()));
+        assert_eq!(secret_trouble(&observed), None, "the operator makes one that is not there");
+        for (data, wrong) in [
+            (json!({"token": "c2VzYW1l"}), false),
+            (json!({"token": "c2VzYW1lCg=="}), false),
+            (json!({}), true),
+            (json!({"tokn": "c2VzYW1l"}), true),
+            (json!({"token": ""}), true),
+            (json!({"token": "Cg=="}), true),
+        ] {
+            let secret = json!({"metadata": {"name": "conure-admin"}, "data": data});
+            observed.secret = Some(serde_json::from_value(secret).unwrap());
+            let trouble = secret_trouble(&observed);
+            assert_eq!(trouble.is_some(), wrong, "{data}");
+            let message = trouble.map(|trouble| trouble.message).unwrap_or_default();
+            let names_all =
+                ["conure-admin", "\"token\"", "kubectl delete secret"].map(|it| message.contains(it));
+            assert_eq!(names_all, [wrong; 3], "{message}");
+        }
+        assert_eq!(observed.token(), None);
     }
 
     #[test]

@@ -114,6 +114,8 @@ pub enum Waiting {
     DataGone,
     /// A leader.
     Leader,
+    /// The arbiter, which leads, hands over to a data member.
+    DataLeader,
     /// These members answer, so that they can join.
     Joining(Vec<Slot>),
     /// Removing this member now would leave no live quorum.
@@ -140,6 +142,7 @@ pub fn plan(wish: Wish, world: &World) -> Step {
     membership::next(wish, world, config)
         .or_else(|| membership::find_again(wish, world, config))
         .or_else(|| rollout::next(wish, world, config))
+        .or_else(|| config.arbiter_leads().then_some(Step::Wait(Waiting::DataLeader)))
         .unwrap_or(Step::Done)
 }
 

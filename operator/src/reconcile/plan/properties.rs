@@ -106,15 +106,25 @@ impl Sim {
         true
     }
 
-    /// A live data voter leads if the leader is gone and a quorum lives.
+    /// A live voter leads if the leader is gone, the arbiter before all others.
     fn elect(&mut self) {
         let Some(config) = &self.world.config else { return };
         let leads = |e: &&Entry| self.world.lives(e);
         let alive = config.voters().filter(leads).any(|e| e.name == config.leader);
-        let next = config.voters().find(leads).map(|e| e.name.clone());
+        let next = config.voters().filter(leads).max_by_key(|e| e.slot == Some(Slot::ARBITER));
+        let next = next.map(|e| e.name.clone());
         if !alive && let Some(name) = next {
             self.config().leader = name;
         }
+    }
+
+    /// The arbiter hands over as soon as a data voter lives.
+    fn hand_over(&mut self) -> bool {
+        let Some(config) = &self.world.config else { return false };
+        let data = |e: &&Entry| self.world.lives(e) && e.slot.is_some_and(Slot::holds_data);
+        let Some(heir) = config.voters().find(data).map(|e| e.name.clone()) else { return false };
+        self.config().leader = heir;
+        true
     }
 
     fn resize_voters(&mut self, to: u32) {
@@ -195,6 +205,7 @@ impl Sim {
         for _ in 0..STEPS_MAX {
             match plan(wish, &self.world) {
                 Step::Act(action) => self.act(wish, &action),
+                Step::Wait(Waiting::DataLeader) if self.hand_over() => {}
                 Step::Wait(_) if self.heal() => {}
                 Step::Wait(reason) => panic!("waits for nothing: {reason:?} in {self:?}"),
                 Step::Done => {
@@ -203,6 +214,7 @@ impl Sim {
                     let mut wanted = wish.slots();
                     wanted.sort();
                     assert_eq!(members, wanted);
+                    assert!(!self.config().arbiter_leads(), "done, and nobody serves");
                     assert_eq!(self.world.voters_size, wish.voters());
                     assert_eq!(self.world.arbiter_size, u32::from(wish.arbiter));
                     assert!(self.world.pods.values().all(|pod| !pod.outdated && pod.lives()));

@@ -181,3 +181,12 @@ fn a_member_that_hears_from_no_leader_is_joined_again() {
     world.pods.insert(Slot::voter(0), Pod { answer: Some(answer), ..Pod::default() });
     assert_eq!(plan(THREE, &world), Step::Act(Action::Join(Slot::voter(0))));
 }
+
+#[test]
+fn nothing_is_done_while_the_arbiter_leads_and_serves_nobody() {
+    let wish = Wish { data: 2, arbiter: true };
+    let mut world = settled(wish);
+    assert_eq!(plan(wish, &world), Step::Done);
+    config(&mut world).leader = Slot::ARBITER.name("c");
+    assert_eq!(plan(wish, &world), Step::Wait(Waiting::DataLeader));
+}

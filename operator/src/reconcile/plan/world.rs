@@ -165,6 +165,11 @@ impl Config {
         self.entry(slot).is_some_and(|entry| entry.voter)
     }
 
+    /// Whether the arbiter leads, which serves nobody.
+    pub fn arbiter_leads(&self) -> bool {
+        self.entry(Slot::ARBITER).is_some_and(|entry| entry.name == self.leader)
+    }
+
     /// All voters.
     pub fn voters(&self) -> impl Iterator<Item = &Entry> {
         self.members.iter().filter(|entry| entry.voter)

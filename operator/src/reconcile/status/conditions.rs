@@ -1,20 +1,22 @@
 //! The five conditions: always all there, each with a reason that says what is the matter.
 
 use conure_crd::MemberSuffrage;
-use conure_crd::condition::{ALL, AVAILABLE, DEGRADED, PROGRESSING, QUORUM_LOST, READY};
+use conure_crd::condition::{ALL, AVAILABLE, READY};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
-use super::super::observe::{Observed, Trouble, UNSCHEDULABLE};
+use super::super::observe::{Observed, Trouble, UNSCHEDULABLE, secret_trouble};
 use super::super::plan::{Pod, Slot, Step, Waiting, majority};
-use super::super::view;
-use super::{Pass, Planned, progress};
-use crate::context::Note;
+use super::super::{quantity, view};
+use super::{Objects, Pass, Planned, progress};
 
 /// How long a new pod may take to be scheduled before that counts as trouble.
 const SCHEDULING_SECONDS: i64 = 20;
 /// How long a new pod may take to answer before its member counts as down.
 const STARTING_SECONDS: i64 = 60;
+/// How long an arbiter may lead, with no writes served, before that is a lost quorum: it hands over within moments
+/// wherever a data member has what it has.
+const HANDING_OVER_SECONDS: i64 = 15;
 
 /// A condition without its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +52,11 @@ pub(super) fn judge(observed: &Observed, pass: &Pass<'_>, now: &Time) -> [Verdic
             ]
         }
         Pass::Planned(planned) => {
-            let quorum = quorum(observed, planned);
+            let quorum = quorum(observed, planned, now);
             let going = going(observed, planned);
             let available = match &quorum {
                 Quorum::Serves(message) => verdict(true, "QuorumServes", message),
-                Quorum::Electing => verdict(false, "NoLeader", "a quorum is up and elects a leader"),
+                Quorum::Electing(message) => verdict(false, "NoLeader", message),
                 Quorum::Lost(message) => verdict(false, "QuorumLost", message),
                 Quorum::Unborn => {
                     verdict(false, "NotBootstrapped", "the first member is not bootstrapped yet")
@@ -66,19 +68,19 @@ pub(super) fn judge(observed: &Observed, pass: &Pass<'_>, now: &Time) -> [Verdic
                 _ => verdict(false, "QuorumPresent", "a quorum of voters is up"),
             };
             let degraded = degraded(observed, planned, &quorum, now);
-            [ready(planned, &going, &degraded), available, going, degraded, lost]
+            [ready(observed, planned, &going, &degraded), available, going, degraded, lost]
         }
     }
 }
 
 enum Quorum {
     Serves(String),
-    Electing,
+    Electing(String),
     Lost(String),
     Unborn,
 }
 
-fn quorum(observed: &Observed, planned: &Planned<'_>) -> Quorum {
+fn quorum(observed: &Observed, planned: &Planned<'_>, now: &Time) -> Quorum {
     let world = planned.world;
     if !world.born {
         return Quorum::Unborn;
@@ -95,10 +97,11 @@ fn quorum(observed: &Observed, planned: &Planned<'_>) -> Quorum {
     let live = voters.len() - missing.len();
     if live >= majority(voters.len()) {
         return match &world.config {
+            Some(config) if config.arbiter_leads() => arbiter_leads(observed, &config.leader, &missing, now),
             Some(config) => {
                 Quorum::Serves(format!("{live} of {} voters are up, {} leads", voters.len(), config.leader))
             }
-            None => Quorum::Electing,
+            None => Quorum::Electing("a quorum is up and elects a leader".to_owned()),
         };
     }
     Quorum::Lost(format!(
@@ -106,6 +109,22 @@ fn quorum(observed: &Observed, planned: &Planned<'_>) -> Quorum {
         voters.len(),
         majority(voters.len()),
         missing.join(", ")
+    ))
+}
+
+/// An arbiter serves nobody. It hands over at once, unless no data member that is up has all that it acknowledged.
+fn arbiter_leads(observed: &Observed, arbiter: &str, missing: &[&str], now: &Time) -> Quorum {
+    let conditions = observed.cluster.status.iter().flat_map(|status| &status.conditions);
+    let mut lasting = conditions
+        .filter(|condition| condition.type_ == AVAILABLE && condition.status == "False")
+        .map(|condition| now.0.as_second() - condition.last_transition_time.0.as_second());
+    if lasting.next().is_none_or(|seconds| seconds < HANDING_OVER_SECONDS) {
+        return Quorum::Electing(format!("{arbiter} leads for a moment and hands over to a data member"));
+    }
+    let missing = if missing.is_empty() { "none".to_owned() } else { missing.join(", ") };
+    Quorum::Lost(format!(
+        "{arbiter} leads, which holds no data, and no data member that is up has everything that was acknowledged; \
+         bring the missing members back with their volumes; missing: {missing}"
     ))
 }
 
@@ -121,8 +140,17 @@ fn last_voters(observed: &Observed, planned: &Planned<'_>) -> Vec<String> {
 
 fn going(observed: &Observed, planned: &Planned<'_>) -> Verdict {
     let cluster = observed.cluster.name_any();
-    if observed.cluster.spec.paused {
-        return verdict(false, "Paused", "spec.paused is true: nothing is changed");
+    match &planned.objects {
+        Objects::AsAsked if !observed.cluster.spec.paused => {}
+        Objects::AsAsked => return verdict(false, "Paused", "spec.paused is true: nothing is changed"),
+        Objects::Left(missing) => {
+            let message = format!(
+                "spec.paused is true: nothing is changed, and not as the spec asks are {}",
+                missing.join(", ")
+            );
+            return verdict(false, "Paused", message);
+        }
+        Objects::Failed(why) => return verdict(true, why.reason, &why.message),
     }
     let held_up = |message: String| match &planned.held_up {
         Some(why) => format!("{message}: {}", why.message),
@@ -181,6 +209,9 @@ fn words(waiting: &Waiting, cluster: &str) -> (&'static str, String) {
                 .to_owned(),
         ),
         Waiting::Leader => ("NoLeader", "no member leads; membership changes wait for one".to_owned()),
+        Waiting::DataLeader => {
+            ("NoLeader", "the arbiter leads, and serves nobody until a data member does".to_owned())
+        }
         Waiting::Joining(slots) => {
             ("MembersStarting", format!("{} must answer before they can join", names(slots, cluster)))
         }
@@ -222,7 +253,11 @@ fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum, now: &T
     if let Quorum::Lost(message) = quorum {
         return verdict(true, "QuorumLost", message);
     }
-    if let Some(why) = planned.held_up.as_ref().filter(|why| why.wrong) {
+    let failed = match &planned.objects {
+        Objects::Failed(why) => Some(why),
+        Objects::AsAsked | Objects::Left(_) => planned.held_up.as_ref(),
+    };
+    if let Some(why) = failed.filter(|why| why.wrong) {
         return verdict(true, why.reason, &why.message);
     }
     let world = planned.world;
@@ -261,7 +296,7 @@ fn volume_mismatch(observed: &Observed) -> Option<String> {
     let spec = &observed.cluster.spec;
     view::claims(observed).into_iter().find_map(|(component, claim)| {
         let wanted = if component == Component::Arbiter { &spec.arbiter.pvc.size } else { &spec.voters.pvc.size };
-        (claim.size != *wanted).then(|| {
+        (!quantity::same(&claim.size.0, &wanted.0)).then(|| {
             format!(
                 "the volumes of StatefulSet {} are {} and the spec asks for {}; this version does not grow volumes",
                 component.stateful_set(&observed.cluster.name_any()),
@@ -272,9 +307,16 @@ fn volume_mismatch(observed: &Observed) -> Option<String> {
     })
 }
 
-fn ready(planned: &Planned<'_>, going: &Verdict, degraded: &Verdict) -> Verdict {
-    let failed = planned.held_up.as_ref().is_some_and(|why| why.wrong);
-    if *planned.step == Step::Done && planned.world.revisions_known && !failed {
+/// Ready says that the spec of this generation is reached: no step is left, every object is as it asks, and nothing of
+/// it is beyond this operator.
+fn ready(observed: &Observed, planned: &Planned<'_>, going: &Verdict, degraded: &Verdict) -> Verdict {
+    let reached = *planned.step == Step::Done
+        && planned.world.revisions_known
+        && planned.objects == Objects::AsAsked
+        && planned.held_up.is_none()
+        && volume_mismatch(observed).is_none()
+        && secret_trouble(observed).is_none();
+    if reached {
         return verdict(true, "Ready", "the spec is fully reached");
     }
     // What is wrong says more than what is being done about it.
@@ -309,38 +351,4 @@ pub(super) fn merge(
             }
         })
         .collect()
-}
-
-/// Which changes are worth an event: Ready and Available reached, and every new cause of trouble.
-pub(super) fn notes(before: &[Condition], after: &[Condition]) -> Vec<Note> {
-    let mut notes = Vec::new();
-    for new in after {
-        let old = before.iter().find(|old| old.type_ == new.type_);
-        let became = |status: &str| new.status == status && old.is_none_or(|old| old.status != status);
-        let other_reason = old.is_none_or(|old| old.reason != new.reason);
-        let note = |warning, reason: &str| {
-            // The message begins with the pod that it is about, where it is about one.
-            let about = new.message.split([' ', ':', ',']).next().filter(|word| word.contains('-'));
-            let about = about.map(|name| ("Pod", name.to_owned()));
-            Note { warning, about, ..Note::normal(reason, &new.message) }
-        };
-        match new.type_.as_str() {
-            READY if became("True") => notes.push(note(false, "Ready")),
-            AVAILABLE if became("True") => notes.push(note(false, "Available")),
-            DEGRADED if new.status == "True" && (became("True") || other_reason) => {
-                notes.push(note(true, &new.reason));
-            }
-            DEGRADED if became("False") && old.is_some_and(|old| old.status == "True") => {
-                notes.push(note(false, "Recovered"));
-            }
-            QUORUM_LOST if became("True") && !notes.iter().any(|note| note.reason == new.reason) => {
-                notes.push(note(true, &new.reason));
-            }
-            PROGRESSING if new.reason == "RemovalWouldLoseQuorum" && other_reason => {
-                notes.push(note(true, &new.reason));
-            }
-            _ => {}
-        }
-    }
-    notes
 }

@@ -3,6 +3,7 @@
 //! Computed by a pure function, written by one server-side apply, and only where it differs.
 
 mod conditions;
+mod notes;
 mod summary;
 
 #[cfg(test)]
@@ -45,14 +46,34 @@ pub enum Pass<'a> {
 pub struct Planned<'a> {
     /// The cluster's birth.
     pub identity: &'a Identity,
-    /// The image that the members run or roll to.
+    /// The image that the spec asks for.
     pub image: &'a str,
+    /// Whether the objects are as the spec asks.
+    pub objects: Objects,
     /// What the plan looked at.
     pub world: &'a World,
     /// What it chose.
     pub step: &'a Step,
     /// What went wrong in doing it, or what it waits for.
     pub held_up: Option<HeldUp>,
+}
+
+/// How the objects stand to the spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Objects {
+    /// Every one is there, as the spec asks.
+    AsAsked,
+    /// These are not, and are left alone: the resource is paused.
+    Left(Vec<String>),
+    /// The API server did not take one.
+    Failed(HeldUp),
+}
+
+impl Objects {
+    /// Of a paused resource, by what is missing.
+    pub fn of(missing: Vec<String>) -> Self {
+        if missing.is_empty() { Self::AsAsked } else { Self::Left(missing) }
+    }
 }
 
 /// Why a step that was chosen is not done.
@@ -104,12 +125,13 @@ pub async fn write(
     Ok(true)
 }
 
-/// Events for what became better or worse.
+/// Events of the cluster for what became better or worse.
 pub fn notes(
+    cluster: &str,
     before: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
     after: &ConureClusterStatus,
 ) -> Vec<Note> {
-    conditions::notes(before, &after.conditions)
+    notes::notes(cluster, before, &after.conditions)
 }
 
 /// The word for an action, for conditions.

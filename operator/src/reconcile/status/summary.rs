@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use super::super::observe::Observed;
 use super::super::plan::Slot;
 use super::super::view;
-use super::Pass;
+use super::{Objects, Pass};
 
 /// Everything but the conditions.
 pub(super) fn summary(observed: &Observed, pass: &Pass<'_>) -> ConureClusterStatus {
@@ -35,7 +35,11 @@ pub(super) fn summary(observed: &Observed, pass: &Pass<'_>) -> ConureClusterStat
         Pass::Planned(planned) => {
             let id = &planned.identity.cluster_id;
             status.cluster_id = Some(id.clone());
-            status.image = Some(planned.image.to_owned());
+            status.image = match planned.objects {
+                Objects::AsAsked => Some(planned.image.to_owned()),
+                // What was not applied runs nowhere.
+                Objects::Left(_) | Objects::Failed(_) => view::running_image(observed),
+            };
             status.leader = view::leader(observed, id).map(|(name, _)| name.to_owned());
             let answers = observed.answers.values().filter(|answer| answer.status.cluster_id == *id);
             let (incarnations, versions): (Vec<_>, Vec<_>) =

@@ -2,7 +2,10 @@
 
 use conure_client::api::{MemberInfo, RaftConfig, Role, Status, Suffrage};
 use conure_crd::condition::{ALL, AVAILABLE, DEGRADED, PROGRESSING, QUORUM_LOST, READY};
+use conure_crd::names::Component;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
@@ -20,7 +23,9 @@ fn at(second: i64) -> Time {
 
 fn pod(name: &str) -> Pod {
     let ready = json!([{"type": "Ready", "status": "True"}]);
-    serde_json::from_value(json!({"metadata": {"name": name}, "status": {"conditions": ready}})).unwrap()
+    let labels = json!({"controller-revision-hash": "new"});
+    let metadata = json!({"name": name, "labels": labels});
+    serde_json::from_value(json!({"metadata": metadata, "status": {"conditions": ready}})).unwrap()
 }
 
 fn answer(name: &str, leader: bool, members: &[&str]) -> MemberAnswer {
@@ -57,12 +62,21 @@ fn observed(live: usize) -> Observed {
 }
 
 fn judged(observed: &Observed, held_up: Option<HeldUp>, now: i64) -> ConureClusterStatus {
+    judged_with(observed, Objects::AsAsked, held_up, now)
+}
+
+fn judged_with(
+    observed: &Observed,
+    objects: Objects,
+    held_up: Option<HeldUp>,
+    now: i64,
+) -> ConureClusterStatus {
     let identity = Identity { cluster_id: ID.into(), bootstrap_volume: None, born: true };
     let wish = view::wish(&observed.cluster);
     let sizes = view::sizes(observed, &identity, wish);
     let world = view::world(observed, &identity, &sizes, at(now).0);
     let step = plan(wish, &world);
-    let planned = Planned { identity: &identity, image: "i:1", world: &world, step: &step, held_up };
+    let planned = Planned { identity: &identity, image: "i:1", objects, world: &world, step: &step, held_up };
     status(observed, &Pass::Planned(planned), at(now))
 }
 
@@ -108,7 +122,7 @@ fn a_refusal_is_told_with_its_mend() {
     assert_eq!(condition(&status, READY).reason, "VolumesExist");
     assert_eq!(condition(&status, DEGRADED).status, "True");
     assert!(condition(&status, DEGRADED).message.contains("kubectl delete pvc data-conure-0"));
-    let notes = notes(&[], &status);
+    let notes = notes("conure", &[], &status);
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].warning && notes[0].reason == "VolumesExist");
 }
@@ -169,9 +183,9 @@ fn trouble_is_the_reason_of_degraded_and_ready_and_one_event() {
         assert_eq!(condition(&status, kind).reason, "ImagePullFailed", "{kind}");
     }
     let before = judged(&observed(3), None, 0).conditions;
-    let reasons: Vec<_> = notes(&before, &status).into_iter().map(|note| note.reason).collect();
+    let reasons: Vec<_> = notes("conure", &before, &status).into_iter().map(|note| note.reason).collect();
     assert_eq!(reasons, ["ImagePullFailed"]);
-    assert_eq!(notes(&status.conditions, &status), []);
+    assert_eq!(notes("conure", &status.conditions, &status), []);
 }
 
 #[test]
@@ -180,7 +194,25 @@ fn a_step_that_keeps_failing_is_wrong_and_one_that_waits_is_not() {
     let status = judged(&observed(3), held(true), 1);
     assert_eq!(condition(&status, DEGRADED).reason, "JoinFailed");
     assert_eq!(condition(&status, READY).status, "False");
-    assert_eq!(condition(&judged(&observed(3), held(false), 1), DEGRADED).status, "False");
+    let waiting = judged(&observed(3), held(false), 1);
+    assert_eq!(condition(&waiting, DEGRADED).status, "False");
+    assert_eq!(condition(&waiting, READY).status, "False");
+}
+
+#[test]
+fn what_the_api_server_refuses_is_never_ready_and_wrong_only_when_it_lasts() {
+    for wrong in [false, true] {
+        let why = HeldUp { reason: "ApplyFailed", message: "nodeSelector is no label".into(), wrong };
+        let status = judged_with(&observed(3), Objects::Failed(why), None, 1);
+        for (kind, expected) in [(READY, "False"), (PROGRESSING, "True")] {
+            let found = condition(&status, kind);
+            assert_eq!((found.status.as_str(), found.reason.as_str()), (expected, "ApplyFailed"), "{kind}");
+            assert!(found.message.contains("nodeSelector"), "{kind}: {}", found.message);
+        }
+        assert_eq!(condition(&status, DEGRADED).status == "True", wrong);
+        assert_eq!(condition(&status, AVAILABLE).status, "True", "the members go on");
+        assert_eq!(status.image, None, "what was not applied runs nowhere");
+    }
 }
 
 #[test]
@@ -188,6 +220,125 @@ fn a_paused_cluster_says_so() {
     let mut paused = observed(2);
     paused.cluster.spec.paused = true;
     assert_eq!(condition(&judged(&paused, None, 1), PROGRESSING).reason, "Paused");
+}
+
+#[test]
+fn a_paused_cluster_is_ready_only_where_nothing_would_be_changed() {
+    let mut paused = observed(3);
+    paused.cluster.spec.paused = true;
+    assert_eq!(condition(&judged(&paused, None, 1), READY).status, "True");
+    let left = Objects::Left(vec!["StatefulSet conure".into(), "Service conure".into()]);
+    let status = judged_with(&paused, left, None, 1);
+    for kind in [READY, PROGRESSING] {
+        let found = condition(&status, kind);
+        assert_eq!((found.status.as_str(), found.reason.as_str()), ("False", "Paused"), "{kind}");
+        assert!(found.message.contains("StatefulSet conure, Service conure"), "{}", found.message);
+    }
+    assert_eq!(condition(&status, DEGRADED).status, "False");
+}
+
+#[test]
+fn the_image_of_a_paused_cluster_is_the_one_that_runs() {
+    let mut paused = observed(3);
+    paused.cluster.spec.paused = true;
+    paused.sets.insert(Component::Voter, set("conure", "1Gi"));
+    let left = Objects::Left(vec!["StatefulSet conure".into()]);
+    assert_eq!(judged_with(&paused, left, None, 1).image.as_deref(), Some("a:0"));
+    assert_eq!(judged(&paused, None, 1).image.as_deref(), Some("i:1"));
+}
+
+/// A StatefulSet that was rolled out, with volumes of a size.
+fn set(name: &str, size: &str) -> StatefulSet {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "generation": 1},
+        "spec": {"replicas": 2, "selector": {}, "serviceName": "conure-peers",
+            "template": {"spec": {"containers": [{"name": "conure-db", "image": "a:0"}]}},
+            "volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": size}}}}]},
+        "status": {"replicas": 2, "observedGeneration": 1, "updateRevision": "new"},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn volumes_of_another_size_than_asked_for_are_not_ready() {
+    let mut cluster = observed(3);
+    cluster.sets.insert(Component::Voter, set("conure", "20Gi"));
+    for same in ["20Gi", "20480Mi", "21474836480"] {
+        cluster.cluster.spec.voters.pvc.size = Quantity(same.into());
+        let status = judged(&cluster, None, 1);
+        assert_eq!(condition(&status, READY).status, "True", "{same}");
+        assert_eq!(condition(&status, DEGRADED).status, "False", "{same}");
+    }
+    cluster.cluster.spec.voters.pvc.size = Quantity("30Gi".into());
+    let status = judged(&cluster, None, 1);
+    for (kind, expected) in [(READY, "False"), (DEGRADED, "True")] {
+        let found = condition(&status, kind);
+        assert_eq!((found.status.as_str(), found.reason.as_str()), (expected, "VolumeSizeDiffers"), "{kind}");
+        assert!(found.message.contains("are 20Gi and the spec asks for 30Gi"), "{}", found.message);
+    }
+    assert_eq!(condition(&status, AVAILABLE).status, "True");
+}
+
+/// Two data members and an arbiter, which leads.
+fn led_by_the_arbiter() -> Observed {
+    let mut seen = observed(0);
+    seen.cluster.spec.voters.replicas = 2;
+    let names = ["conure-bootstrap-0", "conure-0", "conure-arbiter-0"];
+    for name in names {
+        seen.pods.insert(name.into(), pod(name));
+        seen.answers.insert(name.into(), answer(name, name == names[2], &names));
+    }
+    seen
+}
+
+#[test]
+fn an_arbiter_that_leads_serves_nobody_and_counts_as_lost_when_it_goes_on() {
+    let mut seen = led_by_the_arbiter();
+    let said = |status: &ConureClusterStatus| {
+        [READY, AVAILABLE, QUORUM_LOST].map(|kind| condition(status, kind).status.clone())
+    };
+    let at_once = judged(&seen, None, 100);
+    assert_eq!(said(&at_once), ["False", "False", "False"]);
+    assert_eq!(condition(&at_once, AVAILABLE).reason, "NoLeader");
+    seen.cluster.status = Some(at_once);
+    assert_eq!(said(&judged(&seen, None, 114)), ["False", "False", "False"]);
+    // The other data member, which has what the arbiter acknowledged, is away.
+    seen.pods.remove("conure-0");
+    seen.answers.remove("conure-0");
+    let lasting = judged(&seen, None, 115);
+    assert_eq!(said(&lasting), ["False", "False", "True"]);
+    let lost = condition(&lasting, QUORUM_LOST);
+    assert!(lost.message.contains("conure-arbiter-0 leads"), "{}", lost.message);
+    assert!(lost.message.contains("missing: conure-0"), "{}", lost.message);
+}
+
+#[test]
+fn a_secret_without_its_token_degrades_and_is_not_ready() {
+    let mut seen = observed(3);
+    seen.secret = Some(serde_json::from_value(json!({"metadata": {"name": "conure-admin"}})).unwrap());
+    seen.troubles = super::super::observe::secret_trouble(&seen).into_iter().collect();
+    let status = judged(&seen, None, 1);
+    for (kind, expected) in [(READY, "False"), (DEGRADED, "True")] {
+        let found = condition(&status, kind);
+        assert_eq!((found.status.as_str(), found.reason.as_str()), (expected, "AdminTokenMissing"), "{kind}");
+        assert!(found.message.contains("Secret conure-admin"), "{}", found.message);
+    }
+}
+
+#[test]
+fn an_event_about_a_claim_names_the_claim() {
+    let mut troubled = observed(3);
+    troubled.troubles = vec![Trouble {
+        reason: "StorageClassNotFound",
+        object: "data-conure-1".into(),
+        message: "data-conure-1: there is no storage class".into(),
+    }];
+    let about = |observed: &Observed| {
+        let notes = notes("conure", &[], &judged(observed, None, 1));
+        notes.into_iter().find(|note| note.warning).and_then(|note| note.about)
+    };
+    assert_eq!(about(&troubled), Some(("PersistentVolumeClaim", "data-conure-1".into())));
+    assert_eq!(about(&observed(2)), Some(("Pod", "conure-1".into())));
 }
 
 #[test]
