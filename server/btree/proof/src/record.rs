@@ -161,7 +161,7 @@ impl Recorder {
                 return change_trees(random, &mut txn, &mut self.now.clone(), space);
             }
             4 => return self.sync(),
-            7 => return self.compact(random),
+            7 | 8 => return self.compact(random),
             5 | 6 if faults => return self.fail(random, space),
             _ => {}
         }
