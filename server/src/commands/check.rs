@@ -25,7 +25,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CommandError> {
 fn broken(checked: &Check, dir: &Path) -> CommandError {
     let faults: usize = checked.parts.iter().map(|part| part.faults.len()).sum();
     CommandError::Failed(format!(
-        "data_dir {:?} is broken in {faults} places; remove the member from its cluster, empty the directory and join it \
+        "data_dir {:?} is broken (faults: {faults}); remove the member from its cluster, empty the directory and join it \
          again, or restore a backup",
         dir.display().to_string()
     ))
