@@ -7,6 +7,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
+use super::rollout::uids;
 use super::world::{PATIENCE, World};
 use crate::kubernetes::{Cluster, until};
 
@@ -99,6 +100,38 @@ pub(super) async fn absent_storage_class_is_named_and_mended(world: &mut World) 
     cluster.resources().delete("unbound", &DeleteParams::default()).await?;
     classes.delete(ABSENT_CLASS, &DeleteParams::default()).await?;
     ready
+}
+
+pub(super) async fn template_that_the_api_server_refuses_is_named_and_never_ready(
+    world: &mut World,
+) -> Result<()> {
+    world.settled().await?;
+    let before = uids(&world.cluster.pods().await?);
+    let asked = world.cluster.patch(json!({"spec": {"nodeSelector": {"disk": "no label"}}})).await?;
+    let seen = refused(world, asked.metadata.generation).await;
+    world.cluster.patch(json!({"spec": {"nodeSelector": {"disk": null}}})).await?;
+    seen?;
+    world.settled().await?;
+    ensure!(uids(&world.cluster.pods().await?) == before, "a pod was replaced for a spec that cannot be");
+    Ok(())
+}
+
+async fn refused(world: &World, generation: Option<i64>) -> Result<()> {
+    let first = until("the cluster speaks of the new generation", PATIENCE, async || {
+        let conditions = world.cluster.status().await?.conditions;
+        let ready =
+            conditions.into_iter().find(|condition| condition.type_ == "Ready").context("no Ready")?;
+        ensure!(ready.observed_generation == generation, "it speaks of {:?}", ready.observed_generation);
+        Ok(ready)
+    })
+    .await?;
+    let says = format!("Ready={} {}: {}", first.status, first.reason, first.message);
+    world.say(&says);
+    ensure!(first.status == "False" && first.reason == "ApplyFailed", "{says}");
+    ensure!(first.message.contains("nodeSelector"), "the message does not name the field: {says}");
+    world.cluster.condition("Degraded", "True", PATIENCE).await?;
+    world.cluster.condition("Available", "True", PATIENCE).await?;
+    world.told(&[("ApplyFailed", "nodeSelector")]).await
 }
 
 async fn default_class(classes: &Api<StorageClass>) -> Result<StorageClass> {

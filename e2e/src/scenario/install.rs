@@ -53,6 +53,16 @@ pub(super) async fn applied_cluster_becomes_ready(world: &mut World) -> Result<(
     for column in ["NAME", "READY", "MEMBERS", "LEADER", "VERSION", "AGE", "True", "3/3"] {
         ensure!(shown.contains(column), "kubectl get conure shows no {column}:\n{shown}");
     }
+    world
+        .told(&[
+            ("ClusterIDAssigned", "the cluster is"),
+            ("Bootstrapped", "conure-bootstrap-0 began the cluster"),
+            ("MemberJoined", "conure-0 is a caught-up voter"),
+            ("MemberJoined", "conure-1 is a caught-up voter"),
+            ("Available", "voters are up"),
+            ("Ready", "the spec is fully reached"),
+        ])
+        .await?;
     world.start_workload().await
 }
 

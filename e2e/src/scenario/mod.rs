@@ -13,6 +13,7 @@ mod delete;
 mod documented;
 mod faults;
 mod install;
+mod lease;
 mod node;
 mod operator;
 mod pods;
@@ -64,6 +65,7 @@ pub const STEPS: &[Step] = &[
     step!(under load service::plain_curl_writes_and_reads_through_the_service),
     step!(under load service::server_image_runs_alone_with_nothing_else_said),
     step!(under load scale::cluster_scales_from_3_to_5_to_3),
+    step!(under load lease::operator_shows_its_figures_through_its_service),
     step!(local under load arbiter::two_data_members_and_an_arbiter_survive_the_leader_while_the_other_is_behind),
     step!(local under load arbiter::four_data_members_and_an_arbiter_survive_the_leader_while_one_is_behind),
     step!(under load pods::deleted_pods_come_back_as_the_same_members),
@@ -72,9 +74,12 @@ pub const STEPS: &[Step] = &[
     step!(under load status::wiped_status_is_found_again_from_the_members),
     step!(local under load node::cut_off_node_stops_nobody_else),
     step!(under load operator::killed_operator_carries_on_at_three_points_of_a_scale),
+    step!(under load lease::deleted_operator_leaves_its_lease_to_the_next),
+    step!(under load lease::operator_that_lost_its_lease_ends_and_waits_for_it),
     step!(under load rollout::changed_template_rolls_one_member_at_a_time_leader_last),
     step!(under load rollout::disruption_budget_goes_and_comes_as_asked),
     step!(under load bad_input::invalid_clusters_are_refused_with_the_mend),
+    step!(under load bad_input::template_that_the_api_server_refuses_is_named_and_never_ready),
     step!(under load bad_input::image_that_cannot_be_pulled_is_named_and_mended),
     step!(under load bad_input::absent_storage_class_is_named_and_mended),
     step!(under load verdict::no_acknowledged_write_was_lost_and_no_read_was_old),

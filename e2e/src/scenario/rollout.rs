@@ -35,7 +35,9 @@ pub(super) async fn changed_template_rolls_one_member_at_a_time_leader_last(worl
     world.say(format!("rolled {} in {:.1} s", order.join(", then "), began.elapsed().as_secs_f64()));
     ensure!(fewest + 1 >= before.len(), "only {fewest} of {} pods were ready at one time", before.len());
     ensure!(order.last() == Some(&leader), "{leader} led and was not the last: {order:?}");
-    Ok(())
+    let mut events: Vec<(&str, &str)> = order.iter().map(|pod| ("PodReplaced", pod.as_str())).collect();
+    events.push(("LeadershipTransferred", "leads, so that the pod of the leader before it can be replaced"));
+    world.told(&events).await
 }
 
 pub(super) async fn disruption_budget_goes_and_comes_as_asked(world: &mut World) -> Result<()> {
@@ -53,7 +55,8 @@ pub(super) async fn disruption_budget_goes_and_comes_as_asked(world: &mut World)
     world.settled().await
 }
 
-fn uids(pods: &[Pod]) -> BTreeMap<String, String> {
+/// The uid of each pod, by name.
+pub(super) fn uids(pods: &[Pod]) -> BTreeMap<String, String> {
     let pairs = pods.iter().filter_map(|pod| Some((pod.metadata.name.clone()?, pod.metadata.uid.clone()?)));
     pairs.collect()
 }

@@ -14,6 +14,17 @@ pub(super) async fn cluster_scales_from_3_to_5_to_3(world: &mut World) -> Result
     voters_are(world, 5).await?;
     world.scale(3).await?;
     voters_are(world, 3).await?;
+    world
+        .told(&[
+            ("ScaledUp", "conure from 2 to 4 pods"),
+            ("MemberJoined", "conure-2 is a caught-up voter"),
+            ("MemberJoined", "conure-3 is a caught-up voter"),
+            ("MemberRemoved", "conure-3 is no longer a member"),
+            ("ScaledDown", "conure from 4 to 3 pods"),
+            ("MemberRemoved", "conure-2 is no longer a member"),
+            ("ScaledDown", "conure from 3 to 2 pods"),
+        ])
+        .await?;
     let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
     for pod in ["conure-2", "conure-3"] {
         let kept = claims.get_opt(&names::volume_claim(pod)).await?;

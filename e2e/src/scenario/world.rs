@@ -130,6 +130,21 @@ impl World {
         Ok(())
     }
 
+    /// Every one of these events of the cluster was published: its reason, and a part of its text.
+    pub(super) async fn told(&self, expected: &[(&str, &str)]) -> Result<()> {
+        let about = format!("ConureCluster/{}", self.cluster.name);
+        crate::kubernetes::until("every step is an event", Duration::from_secs(30), async || {
+            let mut own = self.access.events(NAMESPACE).await?;
+            own.retain(|event| event.about == about);
+            let is_told = |(reason, text): &(&str, &str)| {
+                own.iter().any(|event| event.reason == *reason && event.message.contains(text))
+            };
+            let untold: Vec<_> = expected.iter().filter(|event| !is_told(event)).collect();
+            if untold.is_empty() { Ok(()) } else { bail!("no event says {untold:?}; there are {own:?}") }
+        })
+        .await
+    }
+
     /// A ConureCluster's manifest with this run's image and small volumes.
     pub(super) fn manifest(&self, name: &str, voters: i32) -> serde_json::Value {
         let image = &self.settings.server_image;
