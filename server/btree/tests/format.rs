@@ -6,8 +6,8 @@
 use conure_btree::{Durability, Options};
 use conure_io::{Random, SimDisk};
 use conure_proof::change::change_trees;
-use conure_proof::disks::bytes_of;
-use conure_proof::format::read;
+use conure_proof::disks::{bytes_of, disk_with};
+use conure_proof::format::{read, set_file_id};
 use conure_proof::model::{Model, contents, open, options};
 use conure_proof::seed;
 
@@ -78,4 +78,58 @@ fn the_reader_sees_every_changed_byte_that_is_in_use() {
         let used = whole.used.contains(&u32::try_from(page).unwrap());
         assert_eq!(read(&changed) != Ok(whole.clone()), used, "page {page}");
     }
+}
+
+/// The example of the page: bytes by the line, those that it leaves out are zeros.
+fn example() -> Vec<u8> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/on-disk-format.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let (_, example) = text.split_once("### An example").unwrap();
+    let block = example.split("```").nth(1).unwrap();
+    let mut bytes = Vec::new();
+    for line in block.lines().skip(1).filter(|line| !line.trim().is_empty()) {
+        let (offset, line) = line.split_once("  ").unwrap();
+        let at = usize::from_str_radix(offset, 16).unwrap();
+        let line = line.split("  ").next().unwrap().split(' ');
+        let line: Vec<u8> = line.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+        bytes.resize(at, 0);
+        bytes.extend(line);
+    }
+    bytes
+}
+
+/// The bytes as the page shows them.
+fn dump(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (number, line) in bytes.chunks(16).enumerate().filter(|(_, line)| line.iter().any(|byte| *byte != 0))
+    {
+        let hex: Vec<_> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        let shown = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' };
+        let plain: String = line.iter().map(shown).collect();
+        text.push_str(&format!("{:04x}  {}  {plain}\n", number * 16, hex.join(" ")));
+    }
+    text
+}
+
+#[test]
+fn the_example_of_the_page_is_a_file_byte_for_byte() {
+    let disk = SimDisk::new();
+    let mut chosen = options(512);
+    chosen.growth_bytes_min = 512;
+    let db = open(&disk, chosen.clone()).unwrap();
+    let mut txn = db.begin_write().unwrap();
+    txn.tree("birds").unwrap().put(b"conure", b"green").unwrap();
+    txn.tree("birds").unwrap().put(b"condor", b"black").unwrap();
+    txn.commit(Durability::Durable).unwrap();
+    drop(db);
+    let mut made = bytes_of(&disk).unwrap();
+    set_file_id(&mut made, 512, 0x0102_0304_0506_0708);
+    let mut shown = example();
+    shown.resize(made.len().max(shown.len()), 0);
+    assert!(shown == made, "the page should show:\n{}", dump(&made));
+
+    let found = read(&shown).unwrap();
+    assert_eq!(found.trees["birds"][&b"conure"[..]], b"green");
+    let db = open(&disk_with(&shown).unwrap(), chosen).unwrap();
+    assert_eq!(contents(&db.begin_read().unwrap()).unwrap(), found.trees);
 }

@@ -235,7 +235,17 @@ impl<'a> Reader<'a> {
         let count = u16_at(run, 6).ok_or_else(wrong)?;
         let cells: Vec<Cell<'_>> =
             (0..count).map(|slot| cell(run, slot, level == 0)).collect::<Option<_>>().ok_or_else(wrong)?;
+        let skip = u16_at(run, 22).ok_or_else(wrong)?;
         for (slot, cell) in cells.iter().enumerate() {
+            // The first key of a branch is empty and has no head.
+            let own = level == 0 || slot > 0;
+            let (begins, rest) =
+                if own { cell.key.split_at_checked(skip).ok_or_else(wrong)? } else { (&[][..], &[][..]) };
+            let alike = !own || cells.last().is_some_and(|last| last.key.starts_with(begins));
+            let head: Vec<u8> = rest.iter().copied().chain([0; 4]).take(4).collect();
+            if !alike || head != cell.head {
+                return Err(format!("a head of page {page} is not that of its key"));
+            }
             let next = cells.get(slot + 1).map(|next| next.key);
             if level > 0 {
                 let below = if slot == 0 { lower } else { cell.key };
@@ -269,9 +279,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A cell of a leaf or branch.
+/// A cell of a leaf or branch, and what its slot says of its key.
 struct Cell<'a> {
     key: &'a [u8],
+    head: &'a [u8],
     /// A leaf's value, where it stands in the cell.
     value: Option<&'a [u8]>,
     /// A branch's child, or the pages of a value and its length.
@@ -280,15 +291,17 @@ struct Cell<'a> {
 }
 
 fn cell(run: &[u8], slot: usize, leaf: bool) -> Option<Cell<'_>> {
-    let cell = run.get(u16_at(run, RUN_HEAD + 6 * slot)?..)?;
+    let slot = run.get(RUN_HEAD + 6 * slot..)?.get(..6)?;
+    let (cell, head) = (run.get(u16_at(slot, 0)?..)?, slot.get(2..)?);
     let key_len = u16_at(cell, 0)?;
     if !leaf {
-        return Some(Cell { key: cell.get(6..6 + key_len)?, value: None, page: u32_at(cell, 2)?, len: 0 });
+        let (key, page) = (cell.get(6..6 + key_len)?, u32_at(cell, 2)?);
+        return Some(Cell { key, head, value: None, page, len: 0 });
     }
     let value_len = u16_at(cell, 2)?;
     let (key, rest) = cell.get(4..)?.split_at_checked(key_len)?;
     if value_len == 65_535 {
-        return Some(Cell { key, value: None, page: u32_at(rest, 0)?, len: u32_at(rest, 4)? });
+        return Some(Cell { key, head, value: None, page: u32_at(rest, 0)?, len: u32_at(rest, 4)? });
     }
-    Some(Cell { key, value: Some(rest.get(..value_len)?), page: 0, len: 0 })
+    Some(Cell { key, head, value: Some(rest.get(..value_len)?), page: 0, len: 0 })
 }
