@@ -10,7 +10,10 @@ pub(super) const NAMESPACE: &str = "conure-e2e-charts";
 
 pub(super) async fn single_chart_installs_and_passes_its_test(world: &mut World) -> Result<()> {
     world.access.fresh_namespace(NAMESPACE).await?;
-    helm(world, "install", "conuredb-single", &["--set", "pvc.size=1Gi"]).await?;
+    // The API server writes each of these amounts in another way than it was asked.
+    let amounts = ["pvc.size=1024Mi", "resources.limits.cpu=1000m", "resources.requests.cpu=0.05"];
+    let values: Vec<&str> = amounts.iter().flat_map(|amount| ["--set", *amount]).collect();
+    helm(world, "install", "conuredb-single", &values).await?;
     Cluster::new(&world.access, NAMESPACE, "conure").ready(1, false, PATIENCE).await?;
     test(world).await?;
     world.access.helm(&["uninstall", "mydb", "--namespace", NAMESPACE, "--wait"]).await?;

@@ -19,10 +19,6 @@ const STRANGER: &str = "somebody-else";
 const STOLEN_SECONDS: i32 = 15;
 
 pub(super) async fn operator_shows_its_figures_through_its_service(world: &mut World) -> Result<()> {
-    let services = world.access.api::<Service>(OPERATOR_NAMESPACE).list(&ListParams::default()).await?.items;
-    let name = services.into_iter().filter_map(|service| service.metadata.name).next();
-    let name = name.context("the operator has no Service")?;
-    let path = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/services/{name}:http/proxy/metrics");
     let cluster = format!("namespace=\"{NAMESPACE}\",name=\"{}\"", world.cluster.name);
     let expected = [
         "conure_operator_leading 1".to_owned(),
@@ -31,22 +27,39 @@ pub(super) async fn operator_shows_its_figures_through_its_service(world: &mut W
         format!("conure_operator_cluster_ready_members{{{cluster}}} 3"),
     ];
     until("the operator's figures are those of a cluster that is Ready", PATIENCE, async || {
-        let figures = world.access.kubectl(&["get", "--raw", &path]).await?;
+        let figures = figures(world).await?;
         for line in &expected {
             ensure!(figures.lines().any(|found| found == line), "{line} is not in\n{figures}");
         }
-        // The steps before made the operator do these.
-        for counter in
-            ["reconciles_total", "actions_total{action=\"Join\"}", "actions_total{action=\"Scale\"}"]
-        {
-            let start = format!("conure_operator_{counter} ");
-            let count = figures.lines().find_map(|line| line.strip_prefix(&start));
-            let count: u64 = count.with_context(|| format!("no {counter} in\n{figures}"))?.parse()?;
-            ensure!(count > 0, "{counter} is {count}");
-        }
+        ensure!(counter(&figures, "reconciles_total")? > 0, "no pass was counted in\n{figures}");
         Ok(())
     })
     .await
+}
+
+/// The operator counted the joins and the resized StatefulSets of a scale.
+pub(super) async fn scaling_was_counted(world: &World) -> Result<()> {
+    let figures = figures(world).await?;
+    for kind in ["Join", "Remove", "Scale"] {
+        let count = counter(&figures, &format!("actions_total{{action=\"{kind}\"}}"))?;
+        ensure!(count > 0, "{kind} was counted {count} times");
+    }
+    Ok(())
+}
+
+/// What the operator shows, through the API server and its Service.
+async fn figures(world: &World) -> Result<String> {
+    let services = world.access.api::<Service>(OPERATOR_NAMESPACE).list(&ListParams::default()).await?.items;
+    let name = services.into_iter().filter_map(|service| service.metadata.name).next();
+    let name = name.context("the operator has no Service")?;
+    let path = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/services/{name}:http/proxy/metrics");
+    world.access.kubectl(&["get", "--raw", &path]).await
+}
+
+fn counter(figures: &str, name: &str) -> Result<u64> {
+    let start = format!("conure_operator_{name} ");
+    let count = figures.lines().find_map(|line| line.strip_prefix(&start));
+    Ok(count.with_context(|| format!("no {name} in\n{figures}"))?.parse()?)
 }
 
 pub(super) async fn deleted_operator_leaves_its_lease_to_the_next(world: &mut World) -> Result<()> {

@@ -5,6 +5,7 @@ use conure_client::api::{RaftConfig, Suffrage};
 use conure_crd::names;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
+use super::lease;
 use super::world::{NAMESPACE, World};
 
 pub(super) async fn cluster_scales_from_3_to_5_to_3(world: &mut World) -> Result<()> {
@@ -25,6 +26,7 @@ pub(super) async fn cluster_scales_from_3_to_5_to_3(world: &mut World) -> Result
             ("ScaledDown", "conure from 3 to 2 pods"),
         ])
         .await?;
+    lease::scaling_was_counted(world).await?;
     let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
     for pod in ["conure-2", "conure-3"] {
         let kept = claims.get_opt(&names::volume_claim(pod)).await?;
