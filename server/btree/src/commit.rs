@@ -25,6 +25,9 @@ use crate::view::{Source, View};
 /// Bytes written at once where pages lie side by side.
 const WRITE_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes cut off the file at once.
+const CUT_BYTES_MAX: u64 = 64 << 20;
+
 /// The runs written since the last durable commit that the newest commit reaches, with their checksums.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
@@ -160,6 +163,8 @@ pub(crate) fn cut(shared: &Shared, writer: &mut Writer) -> Result<(), Error> {
     }
     // What the last holders of longer maps read has happened before.
     fence(Ordering::Acquire);
+    // Some file systems take their time over each piece, and the next writer waits for it.
+    let len = len.max(writer.file_len.saturating_sub(CUT_BYTES_MAX));
     shared.or_poison("cut the database file", shared.file.set_len(len))?;
     writer.file_len = len;
     Ok(())

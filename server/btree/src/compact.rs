@@ -19,7 +19,7 @@ const CUTS_MAX: u32 = 4;
 #[non_exhaustive]
 pub struct CompactOptions {
     /// Pages that a step looks at before it commits: how long other writers wait for it, how much it writes at most, and
-    /// by how much the file may grow while it is compacted. Default 4,096.
+    /// by how much the file may grow while it is compacted. Default 8,192.
     pub step_pages: u32,
     /// How long a step waits for another write transaction to end. Default 60 s.
     pub wait_max: Duration,
@@ -27,7 +27,7 @@ pub struct CompactOptions {
 
 impl Default for CompactOptions {
     fn default() -> Self {
-        Self { step_pages: 4096, wait_max: Duration::from_secs(60) }
+        Self { step_pages: 8192, wait_max: Duration::from_secs(60) }
     }
 }
 
@@ -71,6 +71,10 @@ enum Stage {
         target: u32,
         moved: bool,
         cuts: u32,
+    },
+    /// All is where it shall be, and the file is cut piece by piece.
+    Trim {
+        file_bytes: u64,
     },
     Done,
 }
@@ -150,7 +154,7 @@ impl Compaction {
                         },
                     };
                 }
-                Stage::Cut { .. } | Stage::Done => break,
+                Stage::Cut { .. } | Stage::Trim { .. } | Stage::Done => break,
             }
         }
         if let Stage::Cut { target, moved, cuts } = self.stage {
@@ -159,6 +163,11 @@ impl Compaction {
             txn.commit(Durability::Durable)?;
             self.report.steps += 1;
             self.after_cut(target, moved, cuts, end);
+        } else if let Stage::Trim { file_bytes } = self.stage {
+            // A transaction's beginning cuts a piece, if no map is in the way.
+            drop(txn);
+            let left = self.db.stats().file_bytes;
+            self.stage = if left < file_bytes { Stage::Trim { file_bytes: left } } else { Stage::Done };
         } else if txn.has_changes() {
             if let Stage::Pass { moved, .. } = &mut self.stage {
                 *moved = true;
@@ -179,7 +188,7 @@ impl Compaction {
         } else if stats.pages > live + live / 128 + 16 && self.report.passes < PASSES_MAX && moved {
             Stage::Begin
         } else {
-            Stage::Done
+            Stage::Trim { file_bytes: stats.file_bytes }
         };
     }
 }
