@@ -1,6 +1,6 @@
 //! The HTTP API over one [`Member`].
 //!
-//! `query` and `body` take requests apart, `kv`, `admin` and `info` answer them, `route` sends them elsewhere, `problem`
+//! `query` and `body` take requests apart, `kv`, `admin`, `info` and `snapshot` answer them, `route` sends them elsewhere, `problem`
 //! is every error's form; `host` and `token` guard, `listener` owns the sockets.
 //!
 //! **Invariant:** a query string, which may hold a value, never enters a log line, a metric or an error text.
@@ -16,6 +16,7 @@ mod metrics;
 mod problem;
 mod query;
 mod route;
+mod snapshot;
 mod token;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,7 +138,7 @@ impl App {
             .route("/remove", post(admin::remove))
             .route("/bootstrap", post(admin::bootstrap))
             .route("/transfer-leadership", post(admin::transfer))
-            .route("/snapshot", get(info::snapshot))
+            .route("/snapshot", get(snapshot::snapshot))
             .route("/livez", get(info::livez))
             .route("/readyz", get(info::readyz))
             .route("/metrics", get(info::metrics))
