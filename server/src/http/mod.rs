@@ -129,8 +129,7 @@ impl App {
     }
 
     fn router(self) -> Router {
-        Router::new()
-            .route("/kv", put(kv::put).get(kv::get).delete(kv::delete))
+        let without_parameters = Router::new()
             .route("/status", get(info::status))
             .route("/raft/config", get(info::raft_config))
             .route("/raft/stats", get(info::raft_stats))
@@ -140,8 +139,12 @@ impl App {
             .route("/transfer-leadership", post(admin::transfer))
             .route("/snapshot", get(snapshot::snapshot))
             .route("/livez", get(info::livez))
-            .route("/readyz", get(info::readyz))
             .route("/metrics", get(info::metrics))
+            .route_layer(from_fn(query::refuse_all));
+        Router::new()
+            .route("/kv", put(kv::put).get(kv::get).delete(kv::delete))
+            .route("/readyz", get(info::readyz))
+            .merge(without_parameters)
             .fallback(async || {
                 let detail = format!("there is no such path; the API has {}", PATHS.join(", "));
                 Problem::new(StatusCode::NOT_FOUND, kind::ROUTE_NOT_FOUND, detail)

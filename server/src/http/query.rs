@@ -3,11 +3,14 @@
 //! **Invariant:** two different keys are never one: bytes are decoded from the raw query, and nothing is repaired.
 //! **Invariant:** no error holds any part of the query: it may hold a value.
 
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
 use bytes::Bytes;
+use conure_client::problem as kind;
 
 use super::problem::Problem;
-use axum::http::StatusCode;
-use conure_client::problem as kind;
 
 /// How long a key may be.
 pub(super) const KEY_LEN_MAX: usize = 4096;
@@ -69,6 +72,12 @@ impl Query {
         let not_text = |_| Problem::bad_query(format!("{name} is not UTF-8"));
         self.take(name).map(|bytes| String::from_utf8(bytes).map_err(not_text)).transpose()
     }
+}
+
+/// Stands before the paths that take no parameters.
+pub(super) async fn refuse_all(request: Request, next: Next) -> Result<Response, Problem> {
+    Query::parse(request.uri().query(), &[])?;
+    Ok(next.run(request).await)
 }
 
 fn unknown(known: &[&'static str]) -> Problem {
