@@ -8,6 +8,7 @@ use axum::http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::request::Parts;
+use axum::http::uri::{PathAndQuery, Scheme};
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -106,27 +107,15 @@ impl App {
             let detail = format!("the leader, {}, has no HTTP address yet; try again", leader.id);
             return Problem::unavailable(kind::NO_LEADER, detail).into_response();
         }
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        let location = format!("http://{}{target}", leader.http_addr);
         if request == Kind::Admin || self.leader_routing == LeaderRouting::Forward {
-            self.forward(leader, &location, parts, body, request).await
+            self.forward(leader, parts, body, request).await
         } else {
-            redirect(leader, &location).into_response()
+            redirect(leader, parts).into_response()
         }
     }
 
-    async fn forward(
-        &self,
-        leader: &Leader,
-        location: &str,
-        parts: &Parts,
-        body: Bytes,
-        request: Kind,
-    ) -> Response {
-        let Ok(uri) = location.parse::<Uri>() else {
-            return Problem::internal("the leader's HTTP address makes no URL; see /raft/config")
-                .into_response();
-        };
+    async fn forward(&self, leader: &Leader, parts: &Parts, body: Bytes, request: Kind) -> Response {
+        let Some(uri) = uri_at(leader, parts) else { return no_url().into_response() };
         let mut forwarded = Request::new(Full::new(body));
         *forwarded.method_mut() = parts.method.clone();
         *forwarded.uri_mut() = uri;
@@ -164,10 +153,27 @@ impl App {
     }
 }
 
-fn redirect(leader: &Leader, location: &str) -> Problem {
-    let Ok(location) = HeaderValue::from_str(location) else {
-        return Problem::internal("the leader's HTTP address makes no URL; see /raft/config");
-    };
+/// The same target at the leader. It is put together from its parts: their text as a whole may be longer than a URI
+/// that is parsed, although each member takes the target alone.
+fn uri_at(leader: &Leader, parts: &Parts) -> Option<Uri> {
+    let mut uri = axum::http::uri::Parts::default();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(leader.http_addr.parse().ok()?);
+    uri.path_and_query = Some(target(parts));
+    Uri::from_parts(uri).ok()
+}
+
+fn target(parts: &Parts) -> PathAndQuery {
+    parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+fn no_url() -> Problem {
+    Problem::internal("the leader's HTTP address makes no URL; see /raft/config")
+}
+
+fn redirect(leader: &Leader, parts: &Parts) -> Problem {
+    let location = format!("http://{}{}", leader.http_addr, target(parts));
+    let Ok(location) = HeaderValue::try_from(location) else { return no_url() };
     let detail = format!(
         "this member does not serve that; the leader is {} at http://{}; with curl, add -L",
         leader.id, leader.http_addr

@@ -9,6 +9,9 @@ use crate::common::{Node, cluster, problem, until};
 
 const LINEARIZABLE: &str = "conure_reads_served_total{consistency=\"linearizable\"}";
 
+/// The longest target that a member takes, in bytes.
+const TARGET_LEN_MAX: usize = 65_534;
+
 fn unfollowing() -> reqwest::Client {
     reqwest::Client::builder().redirect(redirect::Policy::none()).build().unwrap()
 }
@@ -81,6 +84,39 @@ async fn forwarding_members_serve_every_request_and_never_in_circles() {
     // The arbiter holds nothing to read from.
     assert_eq!(arbiter.metric(LINEARIZABLE).await, 0);
     assert!(arbiter.metric("conure_http_forwarded_total").await >= 5);
+}
+
+#[tokio::test]
+async fn the_longest_target_works_on_every_member_and_a_longer_one_on_none() {
+    let leader = Node::ready("node1", &[]).await;
+    let follower = Node::start("node2", &["--leader-routing=forward"]).await;
+    let redirecting = Node::start("node3", &[]).await;
+    for node in [&follower, &redirecting] {
+        leader.client().join(&node.name, &node.raft_address()).await.unwrap();
+        node.until_ready().await;
+    }
+    let put = |key: &str, length: usize| {
+        let beginning = format!("/kv?key={key}&value=");
+        let value = "v".repeat(length - beginning.len());
+        (format!("PUT {beginning}{value} HTTP/1.1\r\nHost: localhost\r\n\r\n"), value)
+    };
+    for (key, node) in [("own", &leader), ("forwarded", &follower)] {
+        for length in [TARGET_LEN_MAX - 50, TARGET_LEN_MAX] {
+            let (request, value) = put(key, length);
+            let answer = crate::api::raw(node, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{key}, {length}: {answer}");
+            assert_eq!(leader.client().get(key.as_bytes()).await.unwrap().unwrap().bytes, value);
+        }
+    }
+    let (request, value) = put("redirected", TARGET_LEN_MAX);
+    let answer = crate::api::raw(&redirecting, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
+    let location = format!("location: {}{value}\r\n", leader.url("/kv?key=redirected&value="));
+    assert!(answer.contains(&location), "the Location is not whole");
+    for node in [&leader, &follower, &redirecting] {
+        let answer = crate::api::raw(node, &put("over", TARGET_LEN_MAX + 1).0).await;
+        assert!(answer.starts_with("HTTP/1.1 414 "), "{}: {answer}", node.name);
+    }
 }
 
 #[tokio::test]
