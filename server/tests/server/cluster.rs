@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use conure_client::{Client, problem as kind};
-use reqwest::{StatusCode, redirect};
+use reqwest::{Method, StatusCode, redirect};
 
 use crate::common::{Node, cluster, problem, until};
 
@@ -84,6 +84,33 @@ async fn forwarding_members_serve_every_request_and_never_in_circles() {
     // The arbiter holds nothing to read from.
     assert_eq!(arbiter.metric(LINEARIZABLE).await, 0);
     assert!(arbiter.metric("conure_http_forwarded_total").await >= 5);
+}
+
+#[tokio::test]
+async fn an_arbiter_redirects_every_request_for_data() {
+    let leader = Node::ready("node1", &[]).await;
+    let arbiter = Node::start("arbiter", &["--role=arbiter", "--bootstrap=false"]).await;
+    leader.client().join("arbiter", &arbiter.raft_address()).await.unwrap();
+    arbiter.until_ready().await;
+    let http = unfollowing();
+    for (method, target) in [
+        (Method::PUT, "/kv?key=a%20b&value=1"),
+        (Method::GET, "/kv?key=a%20b"),
+        (Method::GET, "/kv?key=a%20b&stale=true"),
+        (Method::DELETE, "/kv?key=a%20b"),
+    ] {
+        let answer = http.request(method.clone(), arbiter.url(target)).send().await.unwrap();
+        assert_eq!(answer.headers()["location"], leader.url(target), "{method}");
+        let redirect = problem(answer, StatusCode::TEMPORARY_REDIRECT, kind::NOT_LEADER).await;
+        assert!(redirect.detail.contains("-L"), "{redirect:?}");
+    }
+    let head = http.head(arbiter.url("/kv?key=a")).send().await.unwrap();
+    assert_eq!(head.headers()["location"], leader.url("/kv?key=a"));
+    // Clients that follow get what they came for.
+    arbiter.client().put(b"a", "1").await.unwrap();
+    assert_eq!(reqwest::get(arbiter.url("/kv?key=a")).await.unwrap().text().await.unwrap(), "1");
+    assert!(arbiter.client().delete(b"a").await.unwrap().deleted);
+    assert_eq!(arbiter.metric("conure_http_forwarded_total").await, 0);
 }
 
 #[tokio::test]
