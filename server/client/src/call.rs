@@ -125,6 +125,14 @@ enum Failure {
     Final(ClientError),
 }
 
+impl Failure {
+    fn into_error(self) -> ClientError {
+        match self {
+            Self::NotDone { error, .. } | Self::Unknown(error) | Self::Final(error) => error,
+        }
+    }
+}
+
 impl Client {
     /// A client of one server with the usual settings.
     pub fn new(server: impl Into<String>) -> Result<Self, ClientError> {
@@ -154,25 +162,31 @@ impl Client {
         loop {
             tries += 1;
             let server = self.servers.first();
-            let (error, retry_after) = match self.request(&server, call).await {
-                Ok(response) => match self.collect(&server, call, response).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(Failure::Final(error)) => return Err(error),
-                    Err(Failure::NotDone { error, retry_after }) => (error, retry_after),
-                    Err(Failure::Unknown(error)) if self.settings.repeat_unknown => (error, None),
-                    Err(Failure::Unknown(error)) => return Err(error),
-                },
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::NotDone { error, retry_after }) => (error, retry_after),
-                Err(Failure::Unknown(error)) if self.settings.repeat_unknown => (error, None),
-                Err(Failure::Unknown(error)) => return Err(error),
+            let mut asked = server.clone();
+            let answered = match self.request(&mut asked, call).await {
+                Ok(response) => self.collect(&asked, call, response).await,
+                Err(failure) => Err(failure),
+            };
+            let failure = match answered {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            if matches!(failure, Failure::Final(_)) {
+                return Err(failure.into_error());
+            }
+            // Both: the one that sent us on may go on doing so, and the one that failed may stay silent.
+            let known = self.servers.step_back(&[&server, &asked]);
+            let (error, retry_after) = match failure {
+                Failure::NotDone { error, retry_after } => (error, retry_after),
+                Failure::Unknown(error) if self.settings.repeat_unknown => (error, None),
+                // The next call asks another server; this one is not sent again.
+                Failure::Unknown(error) | Failure::Final(error) => return Err(error),
             };
             if tries >= self.settings.attempts {
                 return Err(with_tries(error, tries));
             }
-            let others = self.servers.step_back(&server);
             // A pause only once every server had its turn.
-            if (tries as usize).is_multiple_of(others) {
+            if (tries as usize).is_multiple_of(known) {
                 tokio::time::sleep(retry_after.unwrap_or(pause).clamp(pause, PAUSE_MAX)).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -181,15 +195,12 @@ impl Client {
 
     /// Sends a call once to the first server, whatever it answers.
     pub(crate) async fn call_once(&self, call: &Call) -> Result<Answer, ClientError> {
-        let server = self.servers.first();
-        let result = match self.request(&server, call).await {
-            Ok(response) => self.collect(&server, call, response).await,
+        let mut asked = self.servers.first();
+        let result = match self.request(&mut asked, call).await {
+            Ok(response) => self.collect(&asked, call, response).await,
             Err(failure) => Err(failure),
         };
-        result.map_err(|failure| match failure {
-            Failure::NotDone { error, .. } => with_tries(error, 1),
-            Failure::Unknown(error) | Failure::Final(error) => error,
-        })
+        result.map_err(|failure| with_tries(failure.into_error(), 1))
     }
 
     /// Sends a read once to the first server and hands its body on as it comes.
@@ -214,17 +225,16 @@ impl Client {
         if !response.status().is_success() {
             return match self.collect(&server, call, response).await {
                 Ok(answer) => Err(answer.unexpected(&format!("status {}", answer.status))),
-                Err(Failure::NotDone { error, .. } | Failure::Unknown(error) | Failure::Final(error)) => {
-                    Err(error)
-                }
+                Err(failure) => Err(failure.into_error()),
             };
         }
         Ok(response.bytes_stream().map_err(broken))
     }
 
-    /// Sends one request and follows its redirects; the method, the body and the token go along.
-    async fn request(&self, server: &Server, call: &Call) -> Result<Response, Failure> {
-        let mut url = server.url(&call.path);
+    /// Sends one request and follows its redirects; the method, the body and the token go along. `asked` becomes the
+    /// server that was asked last.
+    async fn request(&self, asked: &mut Server, call: &Call) -> Result<Response, Failure> {
+        let mut url = asked.url(&call.path);
         for _ in 0..=REDIRECTS_MAX {
             let response = self.send(&url, call).await?;
             if !matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
@@ -232,18 +242,19 @@ impl Client {
             }
             let next = location(&response).ok_or_else(|| {
                 Failure::Final(ClientError::Protocol {
-                    server: server.to_string(),
+                    server: asked.to_string(),
                     reason: "a redirect without an http:// Location".into(),
                 })
             })?;
             if let Ok(leader) = next.origin().ascii_serialization().parse::<Server>() {
+                *asked = leader.clone();
                 self.servers.prefer(leader);
             }
             url = next.into();
         }
         Err(Failure::NotDone {
             error: ClientError::Protocol {
-                server: server.to_string(),
+                server: asked.to_string(),
                 reason: "redirects that do not end".into(),
             },
             retry_after: None,

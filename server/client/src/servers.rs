@@ -49,12 +49,14 @@ impl Servers {
         known.servers.truncate(SERVERS_MAX);
     }
 
-    /// Puts a server that did not serve last, and says how many there are.
-    pub(crate) fn step_back(&self, asked: &Server) -> usize {
+    /// Puts servers that did not serve last, in this order, and says how many there are.
+    pub(crate) fn step_back(&self, asked: &[&Server]) -> usize {
         let mut known = self.known();
-        if let Some(at) = known.servers.iter().position(|server| server == asked) {
-            let server = known.servers.remove(at);
-            known.servers.push(server);
+        for asked in asked {
+            if let Some(at) = known.servers.iter().position(|server| server == *asked) {
+                let server = known.servers.remove(at);
+                known.servers.push(server);
+            }
         }
         known.servers.len()
     }

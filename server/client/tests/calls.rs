@@ -170,6 +170,33 @@ async fn a_change_of_unknown_outcome_is_sent_once() {
 }
 
 #[tokio::test]
+async fn after_an_unknown_outcome_the_next_call_asks_another_server() {
+    let silent = Server::start(Box::new(|_| Reply::Silence)).await;
+    // Followers go on naming a frozen leader until they elect another.
+    let to = silent.address.clone();
+    let behind = Server::start(Box::new(move |n| match n {
+        0 => redirect(&to, "/kv?key=b"),
+        _ => ok(r#"{"revision":7}"#),
+    }))
+    .await;
+    let (to, never) = (silent.address.clone(), nobody().await);
+    let lost = Server::start(Box::new(move |_| redirect(&to, "/kv?key=c"))).await;
+    let servers = [&silent.address, &behind.address, &never];
+    let client = Client::builder().servers(servers).timeout(Duration::from_millis(300)).build().unwrap();
+    assert!(client.put(b"a", "1").await.unwrap_err().outcome_is_unknown());
+    assert!(client.put(b"b", "1").await.unwrap_err().outcome_is_unknown());
+    // Neither the silent one nor the one that sent the client there is asked before all others had their turn.
+    assert_eq!(client.servers()[0].to_string(), format!("http://{never}"));
+    client.put(b"c", "1").await.unwrap();
+    assert_eq!(silent.seen(), ["PUT /kv?key=a - 1", "PUT /kv?key=b - 1"]);
+    assert_eq!(behind.seen(), ["PUT /kv?key=b - 1", "PUT /kv?key=c - 1"]);
+
+    let client = Client::builder().server(&lost.address).timeout(Duration::from_millis(300)).build().unwrap();
+    let error = client.put(b"c", "1").await.unwrap_err().to_string();
+    assert!(error.contains(&silent.address), "the silent server is named: {error}");
+}
+
+#[tokio::test]
 async fn a_change_of_unknown_outcome_is_repeated_on_request() {
     let server = Server::start(Box::new(|n| if n < 2 { Reply::Hang } else { ok(r#"{"revision":7}"#) })).await;
     client(&server).repeat_unknown(true).build().unwrap().put(b"a", "b").await.unwrap();

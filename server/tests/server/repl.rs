@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
+use crate::cluster::freeze;
 use crate::common::{Node, cluster};
 
 fn repl(server: &str, input: &[u8]) -> Output {
@@ -75,4 +76,35 @@ async fn it_follows_redirects_and_moves_to_another_member() {
     assert!(lines.next().unwrap().unwrap().starts_with("ok, revision "));
     assert_eq!(lines.next().unwrap().unwrap(), "2");
     assert!(child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn it_leaves_a_frozen_member_and_says_that_the_outcome_is_unknown() {
+    let nodes = cluster(3, &[]).await;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_repl"))
+        .arg(format!("--server={}", nodes[0].url("")))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    stdin.write_all(b"put a 1\n").unwrap();
+    assert!(lines.next().unwrap().unwrap().starts_with("ok, revision "));
+    freeze(&nodes[0]).await;
+    stdin.write_all(b"put a 2\nput b 3\nget b\n").unwrap();
+    drop(stdin);
+    // Only the first one meets the frozen leader, and is not sent again; meanwhile the others elected a new one.
+    assert!(lines.next().unwrap().unwrap().starts_with("ok, revision "));
+    assert_eq!(lines.next().unwrap().unwrap(), "3");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.starts_with("line 2: the outcome is unknown: ") && errors.lines().count() == 1,
+        "{errors}"
+    );
+    assert_eq!(nodes[1].client().get(b"a").await.unwrap().unwrap().bytes, "1", "it was not sent again");
+    nodes[0].signal("CONT");
 }
