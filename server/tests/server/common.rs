@@ -183,7 +183,10 @@ impl Drop for Node {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- {} ---\n{}", self.name, self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let end = lines.get(lines.len().saturating_sub(200)..).unwrap_or_default();
+            eprintln!("--- {} ---\n{}", self.name, end.join("\n"));
         }
     }
 }

@@ -160,3 +160,67 @@ async fn a_foreign_host_is_misdirected() {
     let absolute = raw(&node, "GET http://evil.example/status HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(absolute.starts_with("HTTP/1.1 421 "), "{absolute}");
 }
+
+/// Every path that a request can take, each with a value in its query; none of them may show it anywhere.
+#[tokio::test]
+async fn query_strings_enter_no_log_no_metric_and_no_error() {
+    const EVERYTHING: &str = "--log-level=trace,openraft=trace,openraft::raft::raft_inner=trace";
+    let leader = Node::ready("node1", &[EVERYTHING]).await;
+    let redirecting = Node::start("node2", &[EVERYTHING]).await;
+    let forwarding = Node::start("node3", &[EVERYTHING, "--leader-routing=forward"]).await;
+    for node in [&redirecting, &forwarding] {
+        leader.client().join(&node.name, &node.raft_address()).await.unwrap();
+        node.until_ready().await;
+    }
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let long = format!("/kv?key={}&value=secret", "k".repeat(4097));
+    let over = format!("/kv?key=a&value=secret{}", "v".repeat(66_000));
+    let requests = [
+        (&leader, "PUT", "/kv?key=a&value=secret", 200),
+        (&redirecting, "PUT", "/kv?key=a&value=secret", 307),
+        (&forwarding, "PUT", "/kv?key=a&value=secret", 200),
+        (&redirecting, "GET", "/kv?key=secret", 404),
+        (&leader, "DELETE", "/kv?key=secret", 200),
+        (&forwarding, "DELETE", "/kv?key=secret", 200),
+        (&leader, "PUT", "/kv?key=a&value=secret&value=secret", 400),
+        (&leader, "PUT", "/kv?key=%zz&value=secret", 400),
+        (&leader, "PUT", "/kv?value=secret", 400),
+        (&forwarding, "PUT", &long, 400),
+        (&leader, "PUT", &over, 414),
+        (&leader, "POST", "/kv?key=a&value=secret", 405),
+        (&leader, "GET", "/kv/?key=a&value=secret", 404),
+        (&leader, "GET", "/status?secret=secret", 400),
+        (&forwarding, "GET", "/readyz?cluster_id=secret", 503),
+    ];
+    for (node, method, target, status) in requests {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let answer = raw(node, &head).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {target}: {answer}");
+        // What `raw` reads ends with the head; a redirect's names the whole target, as it must.
+        if status != 307 && status != 414 {
+            let answer = http.request(method.parse().unwrap(), node.url(target)).send().await.unwrap();
+            let body = answer.text().await.unwrap();
+            assert!(!body.contains("secret"), "{method} {target}: {body}");
+        }
+    }
+    let misdirected = raw(&leader, "GET /kv?key=secret HTTP/1.1\r\nHost: evil.example\r\n\r\n").await;
+    assert!(misdirected.starts_with("HTTP/1.1 421 "), "{misdirected}");
+    let body =
+        http.put(redirecting.url("/kv?key=a&value=secret")).send().await.unwrap().text().await.unwrap();
+    assert!(body.contains("not-leader") && !body.contains("secret"), "{body}");
+
+    for node in [&leader, &redirecting, &forwarding] {
+        let page = node.client().metrics().await.unwrap();
+        assert!(page.contains("conure_http_requests_total{") && !page.contains("secret"), "{page}");
+        let log = node.log();
+        let shown: Vec<&str> = log.lines().filter(|line| line.contains("secret")).collect();
+        assert!(shown.is_empty(), "{}: {} lines, such as: {}", node.name, shown.len(), shown[0]);
+    }
+    // The logs do hold these very requests, and what the libraries say at their most talkative.
+    for (node, status) in [(&leader, 200), (&redirecting, 307), (&forwarding, 200), (&leader, 400)] {
+        let log = node.log();
+        let request = format!("route=\"/kv\" method=\"PUT\" status={status} ");
+        assert!(log.lines().any(|line| line.contains(&request)), "{}: {status}", node.name);
+    }
+    assert!(forwarding.log().contains(" TRACE ") && leader.log().contains(" openraft::"));
+}
