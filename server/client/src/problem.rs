@@ -6,6 +6,9 @@ pub const PREFIX: &str = "urn:conuredb:problem:";
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         $($(#[$doc])* pub const $name: &str = concat!("urn:conuredb:problem:", $text);)*
+
+        /// Every type that the API answers.
+        pub const ALL: &[&str] = &[$($name),*];
     };
 }
 
@@ -20,7 +23,7 @@ kinds! {
     BAD_QUERY = "bad-query";
     /// 400: the key is empty or longer than 4,096 bytes.
     BAD_KEY = "bad-key";
-    /// 400: the body is not what the path takes, or could not be read.
+    /// 400: the body is not what the path takes, or could not be read. 408: it did not arrive in time.
     BAD_BODY = "bad-body";
     /// 400: both a `value` parameter and a body.
     TWO_VALUES = "two-values";
@@ -38,8 +41,26 @@ kinds! {
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type";
     /// 421: the `Host` is none of this member's names.
     MISDIRECTED_HOST = "misdirected-host";
-    /// 307: another member serves this.
+    /// 307: another member serves this. 503 where a member that was asked for the leader does not lead.
     NOT_LEADER = "not-leader";
+    /// 409: the member at the address to join has another name.
+    NAME_MISMATCH = "name-mismatch";
+    /// 409: the name to join belongs to a living member.
+    NAME_TAKEN = "name-taken";
+    /// 409: the member to join belongs to another cluster and does not let go of it.
+    FOREIGN_CLUSTER = "foreign-cluster";
+    /// 409: another membership change is under way.
+    CHANGE_IN_PROGRESS = "change-in-progress";
+    /// 409: the removal would leave no live quorum, or nobody could take over from the leader.
+    NO_QUORUM = "no-quorum";
+    /// 409: the member to remove is the last data member that votes.
+    LAST_MEMBER = "last-member";
+    /// 409: leadership cannot go to that member.
+    CANNOT_LEAD = "cannot-lead";
+    /// 409: the member to bootstrap is not an empty data member of that cluster.
+    NOT_EMPTY = "not-empty";
+    /// 409: any other contradiction between the request and the cluster's state.
+    CONFLICT = "conflict";
     /// 502: the address could not be reached; nothing was changed.
     UNREACHABLE = "unreachable";
     /// 503: no leader is known.
@@ -56,8 +77,26 @@ kinds! {
     NOT_READY = "not-ready";
     /// 504: whether the change was or will be made is unknown.
     UNKNOWN_OUTCOME = "unknown-outcome";
-    /// 500: the storage failed; the process is about to end.
+    /// 503: the storage failed, a read was not served and the process is about to end. A change is 504 then.
     STORAGE = "storage";
     /// 500: the server did not do what it should.
     INTERNAL = "internal";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_api_page_lists_every_type_and_no_other() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/http-api.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let section = page.split("\n## Errors\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(1));
+        let listed: BTreeSet<&str> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        let names = ALL.iter().map(|kind| kind.strip_prefix(PREFIX).unwrap());
+        assert_eq!(listed, names.collect::<BTreeSet<&str>>());
+    }
 }

@@ -82,13 +82,17 @@ impl Problem {
             Refusal::Storage(_) => Self::unavailable(kind::STORAGE, detail),
             Refusal::UnknownMember(_) => Self::new(StatusCode::NOT_FOUND, kind::UNKNOWN_MEMBER, detail),
             Refusal::Unreachable { .. } => Self::new(StatusCode::BAD_GATEWAY, kind::UNREACHABLE, detail),
-            Refusal::Conflict { kind: name, .. } => {
-                Self::new(StatusCode::CONFLICT, &format!("{}{name}", kind::PREFIX), detail)
-            }
+            Refusal::Conflict { kind: name, .. } => Self::new(StatusCode::CONFLICT, conflict(name), detail),
             Refusal::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, kind::INVALID, detail),
             _ => Self::internal(detail),
         }
     }
+}
+
+/// The type of a conflict of that short name: only what the API's page lists leaves a member.
+fn conflict(name: &str) -> &'static str {
+    let named = |kind: &&&str| kind.strip_prefix(kind::PREFIX) == Some(name);
+    kind::ALL.iter().find(named).copied().unwrap_or(kind::CONFLICT)
 }
 
 impl IntoResponse for Problem {
@@ -108,5 +112,44 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.headers);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The texts in quotes that follow `before`, over all of the member's sources.
+    fn quoted_after(directory: &Path, before: &str, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                quoted_after(&path, before, found);
+            } else {
+                let source = std::fs::read_to_string(&path).unwrap();
+                let rests = source.split(before).skip(1).map(str::trim_start);
+                let quoted = rests.filter_map(|rest| rest.strip_prefix('"')?.split('"').next());
+                found.extend(quoted.map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn every_conflict_of_a_member_has_a_type_of_its_own() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("member/src");
+        let mut names = Vec::new();
+        for before in ["conflict(", "kind:"] {
+            quoted_after(&sources, before, &mut names);
+        }
+        assert!(
+            names.iter().any(|name| name == "name-taken") && names.iter().any(|name| name == "last-member")
+        );
+        for name in names {
+            let kind = conflict(&name);
+            assert_eq!(kind, format!("{}{name}", kind::PREFIX), "not in conure_client::problem");
+        }
+        assert_eq!(conflict("of-a-newer-member"), kind::CONFLICT);
     }
 }
