@@ -1,10 +1,13 @@
-//! The interactive client, from a pipe.
+//! The interactive client, from a pipe and on a terminal.
 
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use crate::cluster::freeze;
-use crate::common::{Node, cluster};
+use crate::common::{DEADLINE, Node, cluster, until};
 
 fn repl(server: &str, input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_repl"))
@@ -107,4 +110,114 @@ async fn it_leaves_a_frozen_member_and_says_that_the_outcome_is_unknown() {
     );
     assert_eq!(nodes[1].client().get(b"a").await.unwrap().unwrap().bytes, "1", "it was not sent again");
     nodes[0].signal("CONT");
+}
+
+const PROMPT: &str = "conure> ";
+const UP: &str = "\x1b[A";
+const LEFT: &str = "\x1b[D";
+const CTRL_D: &str = "\x04";
+
+/// A `repl` on a pseudo-terminal, and whoever types there.
+struct Terminal {
+    keyboard: File,
+    child: Child,
+    shown: Arc<Mutex<String>>,
+    /// How much of what was shown has been looked at.
+    seen: usize,
+}
+
+impl Terminal {
+    fn open(server: &str, home: &Path) -> Self {
+        use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let keyboard = openpt(flags).unwrap();
+        grantpt(&keyboard).unwrap();
+        unlockpt(&keyboard).unwrap();
+        let screen = || Stdio::from(ioctl_tiocgptpeer(&keyboard, flags).unwrap());
+        let child = Command::new(env!("CARGO_BIN_EXE_repl"))
+            .arg(format!("--server={server}"))
+            .env("HOME", home)
+            .env("TERM", "xterm")
+            .stdin(screen())
+            .stdout(screen())
+            .stderr(screen())
+            .spawn()
+            .unwrap();
+        let keyboard = File::from(keyboard);
+        let shown: Arc<Mutex<String>> = Arc::default();
+        let (mut screen, noted) = (keyboard.try_clone().unwrap(), Arc::clone(&shown));
+        // Ends with an error once the other side is closed.
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = screen.read(&mut piece) {
+                noted.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..length]));
+            }
+        });
+        Self { keyboard, child, shown, seen: 0 }
+    }
+
+    fn type_(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until `text` is shown after what was looked at, and returns what stood before it.
+    async fn until_shown(&mut self, text: &str) -> String {
+        let (shown, seen) = (Arc::clone(&self.shown), self.seen);
+        let new = || shown.lock().unwrap()[seen..].to_owned();
+        let began = std::time::Instant::now();
+        until(&format!("{text:?} is shown"), async || {
+            assert!(began.elapsed() < DEADLINE / 2, "{text:?} is not shown, but {:?}", new());
+            new().contains(text)
+        })
+        .await;
+        let new = new();
+        let at = new.find(text).unwrap();
+        self.seen += at + text.len();
+        new[..at].to_owned()
+    }
+
+    /// Waits for the prompt, types a line and returns what it was answered.
+    async fn answer(&mut self, line: &str) -> String {
+        self.until_shown(PROMPT).await;
+        self.type_(line);
+        self.type_("\r");
+        // The echo of the line ends where the cursor leaves it.
+        self.until_shown("\n").await;
+        self.until_shown("\r\n").await.trim_matches(['\r', '\n']).to_owned()
+    }
+
+    /// Waits until the process has left.
+    async fn left(mut self) -> std::process::ExitStatus {
+        until("repl leaves", async || self.child.try_wait().unwrap().is_some()).await;
+        self.child.wait().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn on_a_terminal_lines_are_edited_completed_and_remembered() {
+    let node = Node::ready("solo", &[]).await;
+    let home = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(&node.url(""), home.path());
+    terminal.until_shown("`help` shows the commands").await;
+    assert_eq!(terminal.answer("put colour blue").await, "ok, revision 1");
+    assert_eq!(terminal.answer(UP).await, "ok, revision 2", "the last command again");
+    assert_eq!(terminal.answer(&format!("get colur{LEFT}{LEFT}o")).await, "blue", "a letter in the middle");
+    assert_eq!(terminal.answer("gettt\x7f\x7f colour").await, "blue", "two letters taken back");
+    assert_eq!(terminal.answer("ge\tcol\t").await, "blue", "a command and a used key are completed");
+    assert_eq!(terminal.answer(&format!("{UP}{UP}{UP}{UP}")).await, "ok, revision 3");
+    terminal.until_shown(PROMPT).await;
+    terminal.type_(CTRL_D);
+    assert!(terminal.left().await.success());
+    let history = std::fs::read_to_string(home.path().join(".conure_history")).unwrap();
+    assert!(history.contains("put colour blue\n"), "{history}");
+
+    let mut terminal = Terminal::open(&node.url(""), home.path());
+    assert_eq!(terminal.answer(UP).await, "ok, revision 4", "the history outlives the process");
+    // Ctrl-C drops a line, and an unfinished one is not run.
+    terminal.until_shown(PROMPT).await;
+    terminal.type_("delete colour\x03");
+    assert_eq!(terminal.answer("get colour").await, "blue");
+    terminal.until_shown(PROMPT).await;
+    terminal.type_("exit\r");
+    assert!(terminal.left().await.success());
 }
