@@ -175,3 +175,6 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     response
 }
+
+#[cfg(test)]
+mod tests;
