@@ -19,11 +19,9 @@ pub fn section(found: &Found) -> String {
     }
     text.push('\n');
     markdown(&mut text, &table::cells(&found.rows));
-    let _ = writeln!(
-        text,
-        "\n{}\n\nSyncs in a small run of each workload, under a tracer; what follows a plus are writes that sync by themselves:\n",
-        table::LEGEND
-    );
+    let _ = writeln!(text, "\n{}\n\n{}\n", table::LEGEND, table::CPU);
+    markdown(&mut text, &table::cells(&found.cpu_rows));
+    let _ = writeln!(text, "\n{}\n", table::SYNCS);
     markdown(&mut text, &table::sync_cells(found));
     text
 }

@@ -97,30 +97,48 @@ fn title(name: &str, plan: &Plan) -> String {
 
 /// The numbers of a run, as they come in.
 #[derive(Debug, Default)]
-pub struct Numbers(BTreeMap<(String, Name), (Unit, Vec<f64>)>);
+pub struct Numbers {
+    values: Values,
+    cpu: Values,
+}
+
+type Values = BTreeMap<(String, Name), (Unit, Vec<f64>)>;
 
 impl Numbers {
     /// Adds a number of an engine.
     pub fn add(&mut self, engine: Name, measure: &Measure) {
         let key = (measure.name.clone(), engine);
-        self.0.entry(key).or_insert((measure.unit, Vec::new())).1.push(measure.value);
+        if let Some(cpu_ms) = measure.cpu_ms {
+            self.cpu.entry(key.clone()).or_insert((Unit::Ms, Vec::new())).1.push(cpu_ms);
+        }
+        self.values.entry(key).or_insert((measure.unit, Vec::new())).1.push(measure.value);
     }
 
     /// The rows, with the median of each engine. `suffix` ends the names of all of them.
     #[must_use]
     pub fn rows(&self, plan: &Plan, suffix: &str) -> Vec<Row> {
-        let of = |name: &str| {
-            let found = |engine: Name| self.0.get(&(name.to_owned(), engine));
-            let medians: BTreeMap<Name, f64> = crate::engines::ALL
-                .into_iter()
-                .filter_map(|engine| Some((engine, median(&found(engine)?.1)?)))
-                .collect();
-            let unit = crate::engines::ALL.into_iter().find_map(found)?.0;
-            let title = title(name, plan);
-            Some(Row { workload: format!("{name}{suffix}"), title, unit, medians })
-        };
-        order().iter().filter_map(|name| of(name)).collect()
+        rows_of(&self.values, plan, suffix)
     }
+
+    /// The same of the processor time, where it was taken.
+    #[must_use]
+    pub fn cpu_rows(&self, plan: &Plan, suffix: &str) -> Vec<Row> {
+        rows_of(&self.cpu, plan, suffix)
+    }
+}
+
+fn rows_of(values: &Values, plan: &Plan, suffix: &str) -> Vec<Row> {
+    let of = |name: &str| {
+        let found = |engine: Name| values.get(&(name.to_owned(), engine));
+        let medians: BTreeMap<Name, f64> = crate::engines::ALL
+            .into_iter()
+            .filter_map(|engine| Some((engine, median(&found(engine)?.1)?)))
+            .collect();
+        let unit = crate::engines::ALL.into_iter().find_map(found)?.0;
+        let title = title(name, plan);
+        Some(Row { workload: format!("{name}{suffix}"), title, unit, medians })
+    };
+    order().iter().filter_map(|name| of(name)).collect()
 }
 
 /// One row of the result. Less is better in every row.
@@ -239,6 +257,17 @@ mod tests {
         assert_eq!(rows[0].ratio_to_best(), Some(4.0));
         assert_eq!(rows[0].ratio_to_best_btree(), Some(0.5));
         assert_eq!(rows[0].title, "100 durable commits of 1,000");
+    }
+
+    #[test]
+    fn processor_time_is_counted_apart() {
+        let mut numbers = Numbers::default();
+        let time = Measure::time(OPEN, std::time::Duration::from_millis(7));
+        numbers.add(Name::Conure, &time.clone().with_cpu(std::time::Duration::from_millis(2)));
+        numbers.add(Name::Lmdb, &time);
+        let plan = Plan::of(1000);
+        assert_eq!(numbers.rows(&plan, "")[0].medians.len(), 2);
+        assert_eq!(numbers.cpu_rows(&plan, "-x")[0].medians, BTreeMap::from([(Name::Conure, 2.0)]));
     }
 
     #[test]

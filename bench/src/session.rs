@@ -39,10 +39,6 @@ pub struct Options {
     /// The workloads, separated by commas. What one of them needs is done too, and not shown.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = plan::ALL.map(|w| w.name().to_owned()))]
     pub workloads: Vec<String>,
-    /// Show the processor time of each workload in place of its time, where there is one: for a machine that does other
-    /// work, and to see what waiting for the disk hides.
-    #[arg(long)]
-    pub cpu: bool,
     /// Where the databases are made; all that the run makes there is removed.
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
@@ -71,6 +67,8 @@ const COMPARED_ENTRIES: u64 = 10_000;
 pub struct Found {
     /// The rows of the repeated runs, then those of the large one.
     pub rows: Vec<Row>,
+    /// The processor time of all threads of those that one thread did.
+    pub cpu_rows: Vec<Row>,
     /// The syncs of each engine.
     pub syncs: BTreeMap<Name, Vec<Counted>>,
     /// How it was measured, a line each.
@@ -134,26 +132,28 @@ impl<'a> Session<'a> {
         self.compare_generators()?;
         let syncs = self.count_syncs()?;
         let mut versions = BTreeMap::new();
-        let mut rows = self.repeated(&mut versions)?;
-        rows.extend(self.large(&mut versions)?);
+        let (mut rows, mut cpu_rows) = self.repeated(&mut versions)?;
+        let (large, cpu_large) = self.large(&mut versions)?;
+        rows.extend(large);
+        cpu_rows.extend(cpu_large);
         let load = format!("load average {load_before} before and {} after", machine::load());
         let versions: Vec<_> =
             versions.iter().map(|(name, version)| format!("{} {version}", name.title())).collect();
-        let runs = format!(
-            "{} keys: median of {} runs in alternating order; large: one run; {} in all",
-            plan::short(self.options.keys),
-            self.options.repeat,
-            humantime::format_duration(Duration::from_secs(self.start.elapsed().as_secs()))
-        );
+        let times = match self.options.repeat {
+            1 => "one run".to_owned(),
+            repeat => format!("median of {repeat} runs in alternating order"),
+        };
+        let large = if self.options.no_large {
+            String::new()
+        } else {
+            format!("; {} keys: one run", plan::short(self.options.large))
+        };
+        let elapsed = humantime::format_duration(Duration::from_secs(self.start.elapsed().as_secs()));
+        let runs = format!("{} keys: {times}{large}; {elapsed} in all", plan::short(self.options.keys));
         let mut conditions = vec![format!("{date}, {}", machine::commit())];
         conditions.extend(machine);
         conditions.extend([load, versions.join(", "), runs]);
-        if self.options.cpu {
-            conditions.push(
-                "times are processor time of all threads, save those beside a writer and of open".to_owned(),
-            );
-        }
-        Ok(Found { rows, syncs, conditions })
+        Ok(Found { rows, cpu_rows, syncs, conditions })
     }
 
     /// bbolt's program makes the entries itself: they have to be the same.
@@ -192,17 +192,17 @@ impl<'a> Session<'a> {
         Ok(all)
     }
 
-    fn repeated(&self, versions: &mut BTreeMap<Name, String>) -> Result<Vec<Row>> {
+    fn repeated(&self, versions: &mut BTreeMap<Name, String>) -> Result<(Vec<Row>, Vec<Row>)> {
         let plan = Plan::of(self.options.keys);
         let rounds: Vec<_> = (0..self.options.repeat).collect();
         self.rounds(&plan, &rounds, &self.workloads, "", versions)
     }
 
-    fn large(&self, versions: &mut BTreeMap<Name, String>) -> Result<Vec<Row>> {
+    fn large(&self, versions: &mut BTreeMap<Name, String>) -> Result<(Vec<Row>, Vec<Row>)> {
         let workloads: BTreeSet<_> =
             self.workloads.iter().copied().filter(|workload| workload.is_in_large_run()).collect();
         if self.options.no_large || workloads.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         let plan = Plan::of(self.options.large);
         let suffix = format!("-{}", plan::short(plan.keys).replace([' ', ','], ""));
@@ -216,7 +216,7 @@ impl<'a> Session<'a> {
         workloads: &BTreeSet<Workload>,
         suffix: &str,
         versions: &mut BTreeMap<Name, String>,
-    ) -> Result<Vec<Row>> {
+    ) -> Result<(Vec<Row>, Vec<Row>)> {
         let mut numbers = Numbers::default();
         let mut agreed = Agreement::default();
         for round in rounds {
@@ -230,11 +230,7 @@ impl<'a> Session<'a> {
                         .ended
                         .iter()
                         .filter(|ended| workloads.iter().any(|workload| workload.name() == ended.workload));
-                    for measure in shown.flat_map(|ended| &ended.measures) {
-                        let cpu = measure.cpu_ms.filter(|_| self.options.cpu);
-                        let value = cpu.unwrap_or(measure.value);
-                        numbers.add(engine, &Measure { value, ..measure.clone() });
-                    }
+                    shown.flat_map(|ended| &ended.measures).for_each(|measure| numbers.add(engine, measure));
                     if !chain.contains(&Workload::SortedLoad) {
                         numbers.add(engine, &Measure::size(rows::PEAK, outcome.peak_bytes));
                         numbers.add(engine, &Measure::size(rows::PEAK_OWN, outcome.peak_own_bytes));
@@ -243,7 +239,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        Ok(numbers.rows(plan, suffix))
+        Ok((numbers.rows(plan, suffix), numbers.cpu_rows(plan, suffix)))
     }
 
     /// What each engine's processes do: one goes through all workloads that need the loaded data, one loads sorted.

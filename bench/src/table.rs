@@ -11,7 +11,13 @@ const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
 /// What the two ratios of a row say.
-pub(crate) const LEGEND: &str = "Less is better in every row. A ratio is what conure needs divided by what the best peer needs: below 1.00 conure is better.\n\"B-trees\" are LMDB, redb and bbolt; \"all\" counts fjall, an LSM tree, too.";
+pub(crate) const LEGEND: &str = "Less is better in every row. A ratio is what conure needs divided by what the best peer needs: below 1.00 conure is better.\n\"B-trees\" are LMDB, redb and bbolt; \"all\" counts fjall, an LSM tree, too.\nOf the bulk loads, bbolt has its entries sorted first in both: in random order it takes a time that grows with the square of their number.";
+
+/// What stands above the processor time.
+pub(crate) const CPU: &str = "Processor time of all threads in the same runs, which neither a slow disk nor other work on the machine changes much:";
+
+/// What stands above the syncs.
+pub(crate) const SYNCS: &str = "Syncs in a small run of each workload, under a tracer; what follows a plus are writes that sync by themselves:";
 
 /// The engines that some row has, conure first.
 pub(crate) fn columns(rows: &[Row]) -> Vec<Name> {
@@ -83,8 +89,21 @@ pub(crate) fn sync_cells(found: &Found) -> Vec<Vec<String>> {
 #[must_use]
 pub fn text(found: &Found, colours: bool) -> String {
     let mut text = String::new();
-    let ratios: Vec<_> = found.rows.iter().map(Row::ratio_to_best_btree).collect();
-    aligned(&mut text, &cells(&found.rows), |line, column, columns| {
+    rows(&mut text, &found.rows, colours);
+    let _ = writeln!(text, "\n{CPU}\n");
+    rows(&mut text, &found.cpu_rows, colours);
+    let _ = writeln!(text, "\n{LEGEND}\n\n{SYNCS}\n");
+    aligned(&mut text, &sync_cells(found), |_, _, _| None);
+    text.push('\n');
+    for line in &found.conditions {
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+fn rows(text: &mut String, rows: &[Row], colours: bool) {
+    let ratios: Vec<_> = rows.iter().map(Row::ratio_to_best_btree).collect();
+    aligned(text, &cells(rows), |line, column, columns| {
         let ratio = line.checked_sub(1).and_then(|row| ratios.get(row).copied().flatten());
         let is_ratio = column + 2 == columns;
         match ratio {
@@ -92,16 +111,6 @@ pub fn text(found: &Found, colours: bool) -> String {
             _ => None,
         }
     });
-    let _ = writeln!(
-        text,
-        "\n{LEGEND}\n\nSyncs in a small run of each workload, under a tracer (+ writes that sync by themselves):\n"
-    );
-    aligned(&mut text, &sync_cells(found), |_, _, _| None);
-    text.push('\n');
-    for line in &found.conditions {
-        let _ = writeln!(text, "{line}");
-    }
-    text
 }
 
 /// Cells in columns, the first to the left and the others to the right.
@@ -156,7 +165,7 @@ pub(crate) mod tests {
         };
         let syncs =
             BTreeMap::from([(Name::Conure, counted(100, 100, 0)), (Name::Lmdb, counted(100, 100, 101))]);
-        Found { rows, syncs, conditions: vec!["2 cores".to_owned()] }
+        Found { rows, cpu_rows: Vec::new(), syncs, conditions: vec!["2 cores".to_owned()] }
     }
 
     #[test]

@@ -51,9 +51,6 @@ pub(crate) struct Engine {
     /// Where the databases are made, and removed again [default: target/bench/data].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Show processor time in place of time: for a machine that does other work.
-    #[arg(long, conflicts_with = "write_docs")]
-    cpu: bool,
     /// Print the result as docs/benchmarks.md has it.
     #[arg(long)]
     markdown: bool,
@@ -86,7 +83,7 @@ impl Engine {
         add("--bbolt", bbolt.map(Path::to_owned));
         add("--json", Some(folder.join("engine.json")));
         add("--page", self.write_docs.then(|| root().join(PAGE)));
-        let flags = [("--no-large", self.no_large), ("--cpu", self.cpu), ("--markdown", self.markdown)];
+        let flags = [("--no-large", self.no_large), ("--markdown", self.markdown)];
         arguments.extend(flags.iter().filter(|(_, given)| *given).map(|(name, _)| PathBuf::from(name)));
         arguments
     }
