@@ -140,30 +140,36 @@ fn last_voters(observed: &Observed, planned: &Planned<'_>) -> Vec<String> {
 
 fn going(observed: &Observed, planned: &Planned<'_>) -> Verdict {
     let cluster = observed.cluster.name_any();
-    match &planned.objects {
-        Objects::AsAsked if !observed.cluster.spec.paused => {}
-        Objects::AsAsked => return verdict(false, "Paused", "spec.paused is true: nothing is changed"),
-        Objects::Left(missing) => {
-            let message = format!(
-                "spec.paused is true: nothing is changed, and not as the spec asks are {}",
-                missing.join(", ")
-            );
-            return verdict(false, "Paused", message);
-        }
-        Objects::Failed(why) => return verdict(true, why.reason, &why.message),
+    if let Objects::Failed(why) = &planned.objects {
+        return verdict(true, why.reason, &why.message);
+    }
+    if observed.cluster.spec.paused {
+        return verdict(false, "Paused", paused(planned, &cluster));
     }
     let held_up = |message: String| match &planned.held_up {
         Some(why) => format!("{message}: {}", why.message),
         None => message,
     };
     match planned.step {
-        Step::Done => verdict(false, "Settled", "everything that the spec asks for is there"),
+        Step::Done => verdict(false, "Settled", "there is nothing left to change"),
         Step::Act(action) => verdict(true, progress(action), held_up(action.sentence(&cluster))),
         Step::Wait(waiting) => {
             let (reason, message) = words(waiting, &cluster);
             verdict(!is_blocked(waiting), reason, message)
         }
     }
+}
+
+/// What would be changed, were it not for the pause.
+fn paused(planned: &Planned<'_>, cluster: &str) -> String {
+    let mut message = "spec.paused is true: nothing is changed".to_owned();
+    if let Objects::Left(missing) = &planned.objects {
+        message += &format!("; not as the spec asks: {}", missing.join(", "));
+    }
+    if let Step::Act(action) = planned.step {
+        message += &format!("; not done: {}", action.sentence(cluster));
+    }
+    message
 }
 
 /// Whether only a person can get it going again.

@@ -235,6 +235,14 @@ fn a_paused_cluster_is_ready_only_where_nothing_would_be_changed() {
         assert!(found.message.contains("StatefulSet conure, Service conure"), "{}", found.message);
     }
     assert_eq!(condition(&status, DEGRADED).status, "False");
+
+    paused.cluster.spec.voters.replicas = 1;
+    let status = judged(&paused, None, 1);
+    for kind in [READY, PROGRESSING] {
+        let found = condition(&status, kind);
+        assert_eq!((found.status.as_str(), found.reason.as_str()), ("False", "Paused"), "{kind}");
+        assert!(found.message.contains("not done: conure-1 is removed"), "{}", found.message);
+    }
 }
 
 #[test]
