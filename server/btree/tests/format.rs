@@ -1,7 +1,7 @@
 //! `docs/on-disk-format.md` alone is enough to read a file: a reader that was written from it, and knows nothing else of
 //! the engine, finds exactly what was stored.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
 
 use conure_btree::{Durability, Options};
 use conure_io::{Random, SimDisk};

@@ -1,6 +1,6 @@
 //! Inputs on which a fuzzer once found something, and some that reach far, run without the fuzzer.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test's helpers may fail, and say at what")]
 
 use std::path::Path;
 
