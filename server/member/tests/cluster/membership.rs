@@ -219,8 +219,9 @@ async fn a_join_that_takes_long_says_how_far_it_is_and_goes_on_when_repeated() {
     ];
     let members = [places[0].start().await, places[1].start().await];
     leads(&members[0]).await;
-    for i in 0..20 {
-        put(&[&members[0]], &format!("key{i}"), &"x".repeat(1 << 20)).await;
+    // Many more than a voter may lag behind, and more bytes than a millisecond can bring.
+    for i in 0..200 {
+        put(&[&members[0]], &format!("key{i}"), &"x".repeat(128 << 10)).await;
     }
     let (mut waiting, mut last) = (0, None);
     eventually("it is a voter", async || match members[0].join(&places[1].join_request()).await {
@@ -236,8 +237,8 @@ async fn a_join_that_takes_long_says_how_far_it_is_and_goes_on_when_repeated() {
         Err(refusal) => panic!("{refusal}"),
     })
     .await;
-    assert!(waiting > 0, "nobody had to wait for 20 MiB");
+    assert!(waiting > 0, "nobody had to wait for 25 MiB");
     assert_eq!(last.unwrap().suffrage, Suffrage::Voter);
-    assert!(get(&members[1], "key19").await.is_some());
+    assert!(get(&members[1], "key199").await.is_some());
     stop_all(members.to_vec()).await;
 }
