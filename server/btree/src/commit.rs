@@ -25,6 +25,9 @@ use crate::view::{Source, View};
 /// Bytes written at once where pages lie side by side.
 const WRITE_BYTES_MAX: usize = 1 << 20;
 
+/// Pages in memory that are kept for the next transaction.
+const SPARE_PAGES_MAX: usize = 2048;
+
 /// Bytes cut off the file at once.
 const CUT_BYTES_MAX: u64 = 64 << 20;
 
@@ -75,26 +78,43 @@ pub(crate) fn write_runs(
     let page_size = writer.view.page_size();
     let max = list_len_max(page_size);
     runs.sort_unstable_by_key(|(id, _)| *id);
-    let mut buffer: Vec<u8> = Vec::new();
-    let mut at = 0;
-    for (id, mut run) in runs {
+    for (id, run) in &mut runs {
         let pages = crate::bytes::word(run.len() / page_size);
-        let checksum = page::finish(&mut run, shared.seed, id, pages, txn);
-        writer.written.add(id, checksum, max);
-        writer.view.trust(id, pages);
-        let offset = u64::from(id) * page_size as u64;
-        if buffer.len() >= WRITE_BYTES_MAX || at + buffer.len() as u64 != offset {
-            write(shared, &buffer, at)?;
-            buffer.clear();
-            at = offset;
+        let checksum = page::finish(run, shared.seed, *id, pages, txn);
+        writer.written.add(*id, checksum, max);
+        writer.view.trust(*id, pages);
+    }
+    let offset = |id: PageId| u64::from(id) * page_size as u64;
+    let mut buffer = std::mem::take(&mut writer.buffer);
+    let mut rest = runs.as_slice();
+    while let Some((first, run)) = rest.first() {
+        let (mut count, mut len) = (1, run.len());
+        while let Some((id, run)) = rest.get(count)
+            && len < WRITE_BYTES_MAX
+            && offset(*first) + len as u64 == offset(*id)
+        {
+            count += 1;
+            len += run.len();
         }
-        if buffer.is_empty() {
-            buffer = run;
+        let (together, after) = rest.split_at(count);
+        if count == 1 {
+            write(shared, run, offset(*first))?;
         } else {
-            buffer.extend_from_slice(&run);
+            buffer.clear();
+            together.iter().for_each(|(_, run)| buffer.extend_from_slice(run));
+            write(shared, &buffer, offset(*first))?;
+        }
+        rest = after;
+    }
+    if buffer.capacity() <= 2 * WRITE_BYTES_MAX {
+        writer.buffer = buffer;
+    }
+    for (_, run) in runs {
+        if run.len() == page_size && writer.spare.len() < SPARE_PAGES_MAX {
+            writer.spare.push(run);
         }
     }
-    write(shared, &buffer, at)
+    Ok(())
 }
 
 fn write(shared: &Shared, bytes: &[u8], offset: u64) -> Result<(), Error> {

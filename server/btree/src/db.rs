@@ -114,6 +114,9 @@ pub(crate) struct Writer {
     /// The last durable commit, and the slot that describes it.
     pub(crate) durable: Meta,
     pub(crate) slot: u8,
+    /// Where pages that lie side by side are put together, and pages in memory that are used again.
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) spare: Vec<Vec<u8>>,
     /// Both slots describe that commit's state, and at least one of them without a list.
     pub(crate) sealed: bool,
 }

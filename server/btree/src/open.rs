@@ -207,6 +207,8 @@ fn recover(file: Arc<dyn File>, name: &str, options: Options) -> Result<Shared, 
         durable: meta,
         slot,
         sealed,
+        buffer: Vec::new(),
+        spare: Vec::new(),
     };
     if must_seal {
         commit::seal(file.as_ref(), &mut writer).map_err(Error::io("write to the database file"))?;

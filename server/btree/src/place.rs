@@ -105,6 +105,14 @@ impl<'a> Place<'a> {
         Ok(true)
     }
 
+    /// Whether the step before, that way, was one within the leaf.
+    pub(crate) fn came_from_same_leaf(&self, way: Way) -> bool {
+        self.stack.last().is_some_and(|(leaf, slot)| match way {
+            Way::Up => *slot > 0,
+            Way::Down => slot + 1 < leaf.count(),
+        })
+    }
+
     /// The key of the entry that it stands on.
     pub(crate) fn key(&self) -> Option<&'a [u8]> {
         self.stack.last().map(|(leaf, slot)| leaf.key(*slot))

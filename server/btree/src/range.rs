@@ -77,10 +77,11 @@ impl<'a> Range<'a> {
             None => place.insert(Place::default()).seek(self.source, self.tree, borrowed(bound), way)?,
         };
         let Some(key) = place.as_ref().and_then(Place::key).filter(|_| found) else { return Ok(None) };
-        // Keys that do not rise would let a corrupt file send a reader in circles.
+        // Leaves whose keys do not rise would let a corrupt file send a reader in circles.
+        let same_leaf = place.as_ref().is_some_and(|place| place.came_from_same_leaf(way));
         let (risen, inside, met) = match way {
             Way::Up => (
-                self.front_key.is_none_or(|former| former < key),
+                same_leaf || self.front_key.is_none_or(|former| former < key),
                 match &self.upper {
                     Bound::Unbounded => true,
                     Bound::Included(upper) => key <= upper.as_slice(),
@@ -89,7 +90,7 @@ impl<'a> Range<'a> {
                 self.back_key.is_some_and(|back| key >= back),
             ),
             Way::Down => (
-                self.back_key.is_none_or(|former| former > key),
+                same_leaf || self.back_key.is_none_or(|former| former > key),
                 match &self.lower {
                     Bound::Unbounded => true,
                     Bound::Included(lower) => key >= lower.as_slice(),

@@ -318,8 +318,11 @@ impl WriteTxn {
             return Ok(id);
         }
         self.node(id, level)?;
+        let mut data = self.writer_mut().spare.pop().unwrap_or_default();
         let run = self.writer().view.run(id)?;
-        let (data, born, pages) = (run.to_vec(), page::txn_of(run), page::run_of(run));
+        data.clear();
+        data.extend_from_slice(run);
+        let (born, pages) = (page::txn_of(run), page::run_of(run));
         let new = if born == self.txn {
             id
         } else {
@@ -343,7 +346,9 @@ impl WriteTxn {
         let page_size = self.page_size();
         let pages = (HEADER + cells.needed(range.clone())).div_ceil(page_size);
         let id = self.alloc(word(pages))?;
-        let mut data = vec![0; pages * page_size];
+        // Whatever a page in memory held before, building the node leaves none of it.
+        let mut data = self.writer_mut().spare.pop().unwrap_or_default();
+        data.resize(pages * page_size, 0);
         NodeMut::build(&mut data, level, cells, range);
         self.dirty_bytes += data.len();
         self.dirty.insert(id, data);
