@@ -276,3 +276,71 @@ pub(crate) fn head(key: &[u8], skip: usize) -> [u8; 4] {
     head[..rest.len()].copy_from_slice(rest);
     head
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use conure_io::Random;
+
+    use super::*;
+    use crate::bytes::{put_u16, small};
+    use crate::cells::branch_cell;
+    use crate::node_mut::NodeMut;
+
+    fn random_key(random: &mut Random, prefix: usize) -> Vec<u8> {
+        let mut key = vec![b'p'; usize::try_from(random.below(2)).unwrap() * prefix];
+        for _ in 0..1 + random.below(7) {
+            key.push([0, 1, b'p', b'q', 255][usize::try_from(random.below(5)).unwrap()]);
+        }
+        key
+    }
+
+    fn leaf_cell(key: &[u8]) -> Vec<u8> {
+        let mut cell = vec![0; LEAF_CELL];
+        put_u16(&mut cell, 0, small(key.len()));
+        cell.extend_from_slice(key);
+        cell
+    }
+
+    #[test]
+    fn heads_lead_where_whole_keys_would() {
+        let random = &mut Random::new(12);
+        for round in 0..300 {
+            let level = u8::from(round % 2 == 1);
+            let prefix = [0, 1, 3, 9][round % 4];
+            let mut data = vec![0; 4096];
+            NodeMut::empty(&mut data, level);
+            let mut keys = BTreeSet::new();
+            if level == 1 {
+                NodeMut::new(&mut data).insert(0, &branch_cell(&[], 2));
+                keys.insert(Vec::new());
+            }
+            for _ in 0..60 {
+                let key = random_key(random, prefix);
+                let at = keys.range(..key.clone()).count();
+                let mut node = NodeMut::new(&mut data);
+                if random.chance(25) && keys.contains(&key) {
+                    node.remove(at);
+                    keys.remove(&key);
+                } else if keys.insert(key.clone()) {
+                    let cell = if level == 0 { leaf_cell(&key) } else { branch_cell(&key, 3) };
+                    assert!(node.insert(at, &cell));
+                }
+            }
+            assert_eq!(Node::validate(&data), Ok(()));
+            let node = Node::new(&data);
+            for _ in 0..100 {
+                let key = random_key(random, prefix);
+                let below = keys.range(..key.clone()).count();
+                if level == 0 {
+                    let wanted = if keys.contains(&key) { Ok(below) } else { Err(below) };
+                    assert_eq!(node.search(&key), wanted, "{key:?} in {keys:?}");
+                } else {
+                    let wanted = if keys.contains(&key) { below } else { below - 1 };
+                    assert_eq!(node.child_slot(&key), wanted, "{key:?} in {keys:?}");
+                }
+            }
+        }
+    }
+}

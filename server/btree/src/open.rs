@@ -259,3 +259,68 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk on a file system that is mounted for reading only.
+    #[derive(Debug)]
+    struct ReadOnly(conure_io::SimDisk);
+
+    impl Disk for ReadOnly {
+        fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+            if mode == OpenMode::Read
+                || self.0.open(name, OpenMode::Read).is_err() && mode == OpenMode::Existing
+            {
+                return self.0.open(name, mode);
+            }
+            Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        }
+
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.0.list()
+        }
+
+        fn remove(&self, _: &str) -> io::Result<()> {
+            Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        }
+
+        fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+            Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        }
+
+        fn sync_dir(&self) -> io::Result<()> {
+            self.0.sync_dir()
+        }
+    }
+
+    #[test]
+    fn a_read_only_file_system_is_named_as_such() {
+        let disk = conure_io::SimDisk::new();
+        for there in [false, true] {
+            if there {
+                open(&disk, "tree.db", Options::default()).unwrap();
+            }
+            let result = open(&ReadOnly(disk.clone()), "tree.db", Options::default());
+            assert!(matches!(result, Err(Error::ReadOnly { name, .. }) if name == "tree.db"));
+        }
+    }
+
+    #[test]
+    fn a_file_closed_in_good_order_is_opened_without_a_sync() {
+        let disk = conure_io::SimDisk::new();
+        for round in 0..3_u8 {
+            let db = crate::Db::open(Arc::new(disk.clone()), "tree.db", Options::default()).unwrap();
+            if round > 0 {
+                assert_eq!(db.stats().syncs, 0, "round {round}");
+                let read = db.begin_read().unwrap();
+                assert_eq!(read.tree("t").unwrap().unwrap().len(), u64::from(round));
+            }
+            let mut txn = db.begin_write().unwrap();
+            txn.tree("t").unwrap().put(&[round + 1], b"").unwrap();
+            txn.commit(crate::Durability::Durable).unwrap();
+            assert!(db.check().unwrap().is_clean());
+        }
+    }
+}
