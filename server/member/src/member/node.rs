@@ -30,6 +30,9 @@ use crate::transport::network::{Addresses, Dialer};
 /// The log's folder in the data directory.
 pub(crate) const LOG_DIR: &str = "log";
 
+/// The database holds no more changed pages in memory than about so many bytes.
+const DIRTY_BYTES_MAX: usize = 64 << 20;
+
 /// How long the last checkpoint may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -124,8 +127,9 @@ fn open(
 ) -> Result<(Arc<Store>, LogStore), String> {
     let disk = Arc::new(RealDisk::new(dir).map_err(|e| e.to_string())?);
     let had_tree = dir.join(TREE_FILE).exists();
-    let db =
-        Db::open(Arc::clone(&disk) as Arc<_>, TREE_FILE, Default::default()).map_err(|e| e.to_string())?;
+    let mut options = conure_btree::Options::default();
+    options.dirty_bytes_max = DIRTY_BYTES_MAX;
+    let db = Db::open(Arc::clone(&disk) as Arc<_>, TREE_FILE, options).map_err(|e| e.to_string())?;
     let role = peer.role;
     if identity.state == State::Founding {
         offline::settle(&db, identity.node_id, peer).map_err(|e| e.to_string())?;
