@@ -135,7 +135,10 @@ fn rows_of(values: &Values, plan: &Plan, suffix: &str) -> Vec<Row> {
             .filter_map(|engine| Some((engine, median(&found(engine)?.1)?)))
             .collect();
         let unit = crate::engines::ALL.into_iter().find_map(found)?.0;
-        let title = title(name, plan);
+        let title = match suffix {
+            "" => title(name, plan),
+            _ => format!("{} keys: {}", plan::short(plan.keys), title(name, plan)),
+        };
         Some(Row { workload: format!("{name}{suffix}"), title, unit, medians })
     };
     order().iter().filter_map(|name| of(name)).collect()
@@ -267,7 +270,12 @@ mod tests {
         numbers.add(Name::Lmdb, &time);
         let plan = Plan::of(1000);
         assert_eq!(numbers.rows(&plan, "")[0].medians.len(), 2);
-        assert_eq!(numbers.cpu_rows(&plan, "-x")[0].medians, BTreeMap::from([(Name::Conure, 2.0)]));
+        let row = &numbers.cpu_rows(&plan, "-1k")[0];
+        assert_eq!(row.medians, BTreeMap::from([(Name::Conure, 2.0)]));
+        assert_eq!(
+            (row.workload.as_str(), row.title.as_str()),
+            ("open-1k", "1,000 keys: open and read one key")
+        );
     }
 
     #[test]

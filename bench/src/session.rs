@@ -56,8 +56,11 @@ pub struct Options {
     pub page: Option<PathBuf>,
 }
 
-/// Keys of the small run that counts syncs.
-const COUNTED_KEYS: u64 = 20_000;
+/// Keys of the small run that counts syncs: enough for the batches to change as many pages as they do in the others.
+const COUNTED_KEYS: u64 = 100_000;
+
+/// Batches of the small run.
+const COUNTED_BATCHES: u64 = 20;
 
 /// Entries by which the two generators are compared.
 const COMPARED_ENTRIES: u64 = 10_000;
@@ -127,6 +130,8 @@ impl<'a> Session<'a> {
 
     fn measure(&self) -> Result<Found> {
         let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        // Now: what is committed while it runs is not what was compiled.
+        let commit = machine::commit();
         let machine = machine::describe(&self.options.dir);
         let load_before = machine::load();
         self.compare_generators()?;
@@ -150,7 +155,7 @@ impl<'a> Session<'a> {
         };
         let elapsed = humantime::format_duration(Duration::from_secs(self.start.elapsed().as_secs()));
         let runs = format!("{} keys: {times}{large}; {elapsed} in all", plan::short(self.options.keys));
-        let mut conditions = vec![format!("{date}, {}", machine::commit())];
+        let mut conditions = vec![format!("{date}, {commit}")];
         conditions.extend(machine);
         conditions.extend([load, versions.join(", "), runs]);
         Ok(Found { rows, cpu_rows, syncs, conditions })
@@ -172,7 +177,7 @@ impl<'a> Session<'a> {
 
     /// A small run of each engine under a tracer.
     fn count_syncs(&self) -> Result<BTreeMap<Name, Vec<Counted>>> {
-        let plan = Plan::of(self.options.keys.min(COUNTED_KEYS));
+        let plan = Plan { batches: COUNTED_BATCHES, ..Plan::of(self.options.keys.min(COUNTED_KEYS)) };
         let log = self.options.dir.join("calls.log");
         let mut all = BTreeMap::new();
         let mut agreed = Agreement::default();
