@@ -12,12 +12,12 @@ const WHOLE: &str = "load a whole dump as `conure-db dump` wrote it";
 const CHANGED: &str =
     "make the dump again, or, where it was changed on purpose, leave crc32c out and set keys right";
 
-/// Makes `dir` the data directory of a new one-member cluster that holds what the dump holds, as [`super::restore`] does
+/// Makes `dir` the data directory of a new one-member cluster that holds what the dump holds, as [`super::restore()`] does
 /// with a backup: nothing counts before the whole dump was read, and revisions go on as they do there.
 ///
 /// # Errors
 ///
-/// [`OfflineError::Dump`] names the line that is wrong; the others are those of [`super::restore`].
+/// [`OfflineError::Dump`] names the line that is wrong; the others are those of [`super::restore()`].
 pub fn load(dump: impl BufRead, dir: &Path, new: &NewCluster) -> Result<Founded, OfflineError> {
     founding::found(dir, new, |put| {
         let mut lines = Lines { dump, line: Vec::new(), number: 0 };
