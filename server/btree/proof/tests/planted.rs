@@ -1,6 +1,10 @@
 //! The judge of crashes finds bugs: each one that is planted into the engine is caught, as what it is.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test's helpers may fail, and say with which seed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test's helpers may fail, and say with which seed"
+)]
 
 use conure_btree::{Options, Planted};
 use conure_io::Random;
