@@ -2,6 +2,8 @@
 
 use std::ops::Bound;
 
+use smallvec::SmallVec;
+
 use crate::Error;
 use crate::meta::TreeState;
 use crate::node::{LEVEL_MAX, LeafValue, Node};
@@ -36,7 +38,8 @@ fn value<'a, S: Source + ?Sized>(source: &'a S, leaf: Node<'a>, slot: usize) -> 
 /// A place in a tree: the nodes from the root to a leaf, each with a slot.
 #[derive(Debug, Default)]
 pub(crate) struct Place<'a> {
-    stack: Vec<(Node<'a>, usize)>,
+    // Higher trees than that have billions of keys.
+    stack: SmallVec<[(Node<'a>, usize); 6]>,
 }
 
 /// Which way to go.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 
+use smallvec::SmallVec;
+
 use crate::Error;
 use crate::meta::TreeState;
 use crate::place::{Place, Way};
@@ -14,8 +16,8 @@ use crate::view::Source;
 pub struct Range<'a> {
     source: &'a (dyn Source + Sync),
     tree: TreeState,
-    lower: Bound<Vec<u8>>,
-    upper: Bound<Vec<u8>>,
+    lower: Bound<Key>,
+    upper: Bound<Key>,
     front: Option<Place<'a>>,
     back: Option<Place<'a>>,
     front_key: Option<&'a [u8]>,
@@ -23,12 +25,15 @@ pub struct Range<'a> {
     done: bool,
 }
 
-fn owned(bound: Bound<&&[u8]>) -> Bound<Vec<u8>> {
-    bound.map(|key| key.to_vec())
+/// A bound's own copy of its key: a range over a few entries allocates nothing.
+type Key = SmallVec<[u8; 36]>;
+
+fn owned(bound: Bound<&&[u8]>) -> Bound<Key> {
+    bound.map(|key| Key::from_slice(key))
 }
 
-fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    bound.as_ref().map(Vec::as_slice)
+fn borrowed(bound: &Bound<Key>) -> Bound<&[u8]> {
+    bound.as_ref().map(SmallVec::as_slice)
 }
 
 /// The least key that is above all keys that begin with `prefix`; none when there is no such key.
