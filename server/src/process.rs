@@ -153,7 +153,8 @@ async fn run_member(config: Config) -> Result<(), Exit> {
     Ok(())
 }
 
-fn member_config(config: &Config) -> MemberConfig {
+/// What the settings say of the member.
+pub(crate) fn member_config(config: &Config) -> MemberConfig {
     MemberConfig {
         node_id: config.node_id.clone(),
         data_dir: config.data_dir.clone(),

@@ -61,6 +61,8 @@ mod planted;
 mod range;
 mod read;
 mod space;
+#[cfg(test)]
+mod testing;
 mod turns;
 mod view;
 mod write;

@@ -59,6 +59,14 @@ fn frame_crc(kind: u8, len: [u8; 4], payload: &[u8]) -> u32 {
     [&[kind][..], &len, payload].iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part))
 }
 
+/// The payload of the end, after a record stream of that length and checksum.
+fn end_of(len: u64, crc: u32) -> [u8; END_LEN] {
+    let mut end = [0; END_LEN];
+    end[..8].copy_from_slice(&len.to_le_bytes());
+    end[8..].copy_from_slice(&crc.to_le_bytes());
+    end
+}
+
 /// Writes a backup, piece by piece.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
@@ -85,9 +93,7 @@ impl Encoder {
 
     /// What every whole backup ends with.
     pub(crate) fn end(&self) -> io::Result<Bytes> {
-        let mut end = self.len.to_le_bytes().to_vec();
-        end.extend_from_slice(&self.crc.to_le_bytes());
-        frame(END, &end)
+        frame(END, &end_of(self.len, self.crc))
     }
 }
 
@@ -200,9 +206,7 @@ impl Decoder {
                 self.records(payload, sink)
             }
             (END, true) => {
-                let mut end = self.len.to_le_bytes().to_vec();
-                end.extend_from_slice(&self.crc.to_le_bytes());
-                if payload != end || !self.joiner.is_whole() || !self.described {
+                if payload != end_of(self.len, self.crc) || !self.joiner.is_whole() || !self.described {
                     return Err(self.damaged("its end does not fit what came before it"));
                 }
                 self.ended = true;

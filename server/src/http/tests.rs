@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::{App, bind};
 use crate::config::{self, Command, Config};
+use crate::process::member_config;
 
 fn free_addr() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
@@ -37,18 +38,7 @@ async fn start(name: &str, directory: &std::path::Path, flag: &str, tuning: Tuni
     let app = App::new(&config).unwrap();
     let listener = bind(&config.http_addr).await.unwrap();
     tokio::spawn(listener.serve(app.clone(), std::future::pending()));
-    let member = MemberConfig {
-        node_id: config.node_id.clone(),
-        data_dir: config.data_dir.clone(),
-        raft_addr: config.raft_addr.to_string(),
-        raft_advertise_addr: config.raft_advertise_addr.to_string(),
-        http_advertise_addr: config.http_advertise_addr.to_string(),
-        bootstrap: config.bootstrap,
-        barrier_timeout: config.barrier_timeout,
-        role: config.role,
-        cluster_id: config.cluster_id.clone(),
-        tuning,
-    };
+    let member = MemberConfig { tuning, ..member_config(&config) };
     let member = Member::start(member).await.unwrap();
     app.set_member(member.clone());
     (*config, member)

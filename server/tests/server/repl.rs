@@ -9,14 +9,19 @@ use std::sync::{Arc, Mutex};
 use crate::cluster::freeze;
 use crate::common::{DEADLINE, Node, cluster, until};
 
-fn repl(server: &str, input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_repl"))
+/// Started, with pipes in place of a terminal.
+fn started(server: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_repl"))
         .arg(format!("--server={server}"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+fn repl(server: &str, input: &[u8]) -> Output {
+    let mut child = started(server);
     child.stdin.take().unwrap().write_all(input).unwrap();
     child.wait_with_output().unwrap()
 }
@@ -62,12 +67,7 @@ async fn it_follows_redirects_and_moves_to_another_member() {
     let output = repl(&nodes[2].url(""), b"put a 1\n");
     assert!(output.status.success(), "{output:?}");
 
-    let mut child = Command::new(env!("CARGO_BIN_EXE_repl"))
-        .arg(format!("--server={}", nodes[0].url("")))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = started(&nodes[0].url(""));
     let mut stdin = child.stdin.take().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     stdin.write_all(b"get a\n").unwrap();
@@ -84,13 +84,7 @@ async fn it_follows_redirects_and_moves_to_another_member() {
 #[tokio::test]
 async fn it_leaves_a_frozen_member_and_says_that_the_outcome_is_unknown() {
     let nodes = cluster(3, &[]).await;
-    let mut child = Command::new(env!("CARGO_BIN_EXE_repl"))
-        .arg(format!("--server={}", nodes[0].url("")))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = started(&nodes[0].url(""));
     let mut stdin = child.stdin.take().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     stdin.write_all(b"put a 1\n").unwrap();

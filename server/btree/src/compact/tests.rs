@@ -1,21 +1,13 @@
 //! Compaction keeps what there is, beside readers and writers, and gives the rest of the file back.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use conure_io::{Random, SimDisk};
 
 use super::CompactOptions;
-use crate::{Db, Durability, Error, Options, ReadTxn};
-
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
-
-fn open_on(disk: &SimDisk, page_size_bytes: u32) -> Db {
-    let options = Options { page_size_bytes, growth_bytes_min: 16 * 1024, ..Options::default() };
-    Db::open(Arc::new(disk.clone()), "tree.db", options).unwrap()
-}
+use crate::testing::{Model, assert_clean, assert_reads, open_on};
+use crate::{Db, Durability, Error};
 
 fn small_steps() -> CompactOptions {
     CompactOptions { step_pages: 60, ..CompactOptions::default() }
@@ -49,23 +41,6 @@ fn changes(db: &Db, random: &mut Random, model: &mut Model, count: u64, keys: u6
     txn.commit(if random.chance(50) { Durability::Durable } else { Durability::Eventual }).unwrap();
 }
 
-#[track_caller]
-fn assert_reads(read: &ReadTxn, model: &Model) {
-    let tree = read.tree("t").unwrap().unwrap();
-    let found: Model = tree
-        .range(..)
-        .map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap())
-        .collect();
-    assert!(found == *model, "the tree does not hold what the model does");
-    assert_eq!(tree.len(), model.len() as u64);
-}
-
-#[track_caller]
-fn assert_clean(db: &Db) {
-    let report = db.check().unwrap();
-    assert!(report.is_clean(), "{:?}", report.problems);
-}
-
 #[test]
 fn compaction_beside_readers_and_changes_keeps_what_there_is() {
     for page_size in [512, 1024, 4096] {
@@ -93,13 +68,13 @@ fn compaction_beside_readers_and_changes_keeps_what_there_is() {
                 if steps % 10 == 0 {
                     assert_clean(&db);
                     for (read, model) in &readers {
-                        assert_reads(read, model);
+                        assert_reads(read, "t", model);
                     }
                 }
             }
-            assert_reads(&db.begin_read().unwrap(), &model);
+            assert_reads(&db.begin_read().unwrap(), "t", &model);
             for (read, model) in &readers {
-                assert_reads(read, model);
+                assert_reads(read, "t", model);
             }
             assert_clean(&db);
             readers.clear();
@@ -114,7 +89,7 @@ fn compaction_beside_readers_and_changes_keeps_what_there_is() {
             db.sync().unwrap();
             drop(db);
             db = open_on(&disk, page_size);
-            assert_reads(&db.begin_read().unwrap(), &model);
+            assert_reads(&db.begin_read().unwrap(), "t", &model);
             assert_clean(&db);
         }
     }
@@ -155,7 +130,7 @@ fn a_reader_of_the_longer_file_keeps_it_long_until_it_ends() {
     changes(&db, &mut random, &mut model, 3000, 2000, 95);
     let report = db.compact(small_steps()).unwrap();
     assert!(report.file_bytes_after >= long, "{report:?}: its map reaches further");
-    assert_reads(&before.0, &before.1);
+    assert_reads(&before.0, "t", &before.1);
     let stats = db.stats();
     assert_eq!(stats.oldest_reader_commit, Some(before.0.commit_number()));
     assert!(stats.oldest_reader_waiting_pages > 1000, "{stats:?}");
@@ -165,7 +140,7 @@ fn a_reader_of_the_longer_file_keeps_it_long_until_it_ends() {
     assert_eq!((stats.readers, stats.oldest_reader_age_ms, stats.oldest_reader_waiting_pages), (0, None, 0));
     let report = db.compact(small_steps()).unwrap();
     assert!(report.file_bytes_after < long / 3, "{report:?}");
-    assert_reads(&db.begin_read().unwrap(), &model);
+    assert_reads(&db.begin_read().unwrap(), "t", &model);
     assert_clean(&db);
 }
 
@@ -210,6 +185,6 @@ fn a_compaction_waits_for_its_turn_and_lets_others_have_theirs() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    assert_reads(&db.begin_read().unwrap(), &model);
+    assert_reads(&db.begin_read().unwrap(), "t", &model);
     assert_clean(&db);
 }

@@ -1,18 +1,15 @@
 //! Removal of ranges, dropped trees and sorted input, against a `BTreeMap`.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use conure_io::{Random, SimDisk};
 
+use crate::testing::{Model, assert_clean, assert_reads, open_on};
 use crate::{Db, Durability, Error, Options};
 
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
-
 fn open(page_size_bytes: u32) -> Db {
-    let options = Options { page_size_bytes, growth_bytes_min: 16 * 1024, ..Options::default() };
-    Db::open(Arc::new(SimDisk::new()), "tree.db", options).unwrap()
+    open_on(&SimDisk::new(), page_size_bytes)
 }
 
 fn below(random: &mut Random, bound: u64) -> usize {
@@ -37,16 +34,8 @@ fn filled(random: &mut Random, keys: u64) -> Model {
 
 #[track_caller]
 fn assert_holds(db: &Db, name: &str, model: &Model) {
-    let read = db.begin_read().unwrap();
-    let tree = read.tree(name).unwrap().unwrap();
-    let found: Model = tree
-        .range(..)
-        .map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap())
-        .collect();
-    assert!(found == *model, "the tree does not hold what the model does");
-    assert_eq!(tree.len(), model.len() as u64);
-    let report = db.check().unwrap();
-    assert!(report.is_clean(), "{:?}", report.problems);
+    assert_reads(&db.begin_read().unwrap(), name, model);
+    assert_clean(db);
 }
 
 fn bound(random: &mut Random, keys: u64) -> Bound<Vec<u8>> {

@@ -80,10 +80,8 @@ async fn a_damaged_directory_is_refused() {
     member.shutdown().await;
 }
 
-/// After a crash, long before the first checkpoint: votes and acknowledged entries would be forgotten with it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_young_log_that_is_lost_is_missed() {
-    let places = [Place::new("node1").bootstrap(), Place::new("node2")];
+/// The second joins the first, one write is acknowledged, and both end as a crash would end them.
+async fn write_and_crash(places: &[Place; 2]) {
     let members = [places[0].start().await, places[1].start().await];
     leads(&members[0]).await;
     join(&members[0], &places[1]).await;
@@ -91,6 +89,13 @@ async fn a_young_log_that_is_lost_is_missed() {
     for member in members {
         member.halt().await;
     }
+}
+
+/// After a crash, long before the first checkpoint: votes and acknowledged entries would be forgotten with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_young_log_that_is_lost_is_missed() {
+    let places = [Place::new("node1").bootstrap(), Place::new("node2")];
+    write_and_crash(&places).await;
     for place in &places {
         let log = place.dir.path().join("log");
         fs::rename(&log, place.dir.path().join("moved")).unwrap();
@@ -139,13 +144,7 @@ async fn a_lost_database_beside_its_log_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_of_the_other_role_is_refused() {
     let mut places = [Place::new("node1").bootstrap(), Place::new("judge").arbiter()];
-    let members = [places[0].start().await, places[1].start().await];
-    leads(&members[0]).await;
-    join(&members[0], &places[1]).await;
-    put(&[&members[0]], "a", "1").await;
-    for member in members {
-        member.halt().await;
-    }
+    write_and_crash(&places).await;
     for (place, other) in places.iter_mut().zip([Role::Arbiter, Role::Data]) {
         let own = std::mem::replace(&mut place.config.role, other);
         let text = refusal(place).await;
