@@ -8,6 +8,7 @@
 mod map;
 mod real;
 mod sim;
+mod space;
 
 use std::fmt::Debug;
 use std::io;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub use map::Map;
 pub use real::RealDisk;
 pub use sim::{Random, SimDisk};
+pub use space::Space;
 
 /// How [`Disk::open`] treats a file that is or is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -74,6 +74,25 @@ pub enum Tool {
             Exit codes: 0 the cluster is there, 1 the disk failed, 2 the backup or the directory cannot be used."
     )]
     Restore(RestoreArgs),
+
+    /// Go on with one member alone where the quorum is lost for good.
+    #[command(
+        long_about = "Go on with one member alone where the quorum is lost for good: DATA_DIR becomes the data directory of the \
+            only member of its cluster's next incarnation, with all that its database and its log hold.\n\n\
+            THIS CAN LOSE ACKNOWLEDGED WRITES: those that only lost members had. First see that no quorum will ever be back, stop \
+            every member that is left, and choose the one that `conure-db inspect` shows to hold the newest entry: the highest \
+            term, then the highest index.\n\nThe cluster keeps its id. Its incarnation goes up by one and its revision by 2^32, so \
+            that no ETag is ever used twice, and members that were left behind are refused, should they come back: \
+            they hold their data until they are joined again, each as a new member.\n\n--confirm names the cluster and its \
+            incarnation as they are now, so that the same request never fires twice. A copy of the directory as it was stays in its \
+            folder before-recovery-INCARNATION. A recovery that was broken off is repeated; no member starts meanwhile.",
+        after_help = "Examples:\n  conure-db inspect ./data\n  conure-db recover ./data --confirm 6b1f…:1\n\n\
+            In an init container, by environment variables alone, where every start runs it again:\n  \
+            CONURE_DATA_DIR=/data CONURE_RECOVER_CONFIRM=6b1f…:1 CONURE_RECOVER_MEMBER=conure-1 conure-db recover --once\n\n\
+            Exit codes: 0 recovered (with --once also: nothing was due), 1 the disk failed, 2 it was not confirmed, or the \
+            directory cannot be used."
+    )]
+    Recover(RecoverArgs),
 }
 
 /// What `inspect` takes.
@@ -172,4 +191,30 @@ pub struct RestoreArgs {
 
     #[command(flatten)]
     pub(super) new: NewArgs,
+}
+
+/// What `recover` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RecoverArgs {
+    /// The data directory of the member to go on with.
+    #[arg(value_name = "DATA_DIR", env = "CONURE_DATA_DIR")]
+    pub(super) data_dir: PathBuf,
+
+    /// The cluster's id and its present incarnation; the id alone stands for incarnation 1. Without it, what there is to
+    /// confirm is said.
+    #[arg(long, value_name = "CLUSTER_ID[:INCARNATION]", env = "CONURE_RECOVER_CONFIRM")]
+    pub(super) confirm: Option<String>,
+
+    /// Refuse unless the directory is that of the member called so.
+    #[arg(long, value_name = "ID", env = "CONURE_RECOVER_MEMBER")]
+    pub(super) member: Option<String>,
+
+    /// Exit with 0 where nothing is due: the cluster is past that incarnation already, the directory is another member's or
+    /// empty, or nothing is confirmed.
+    #[arg(long)]
+    pub(super) once: bool,
+
+    /// Keep no copy of the directory as it was.
+    #[arg(long)]
+    pub(super) no_copy: bool,
 }

@@ -28,6 +28,12 @@ fn render(inspected: &Inspected) -> String {
     if let Some(info) = &inspected.log {
         text += &section("log", &log(info));
     }
+    if let Some(info) = &inspected.newest {
+        let mut table = Table::default();
+        table.row(["term", &count(info.term)]);
+        table.row(["index", &count(info.index)]);
+        text += &section("newest entry", &table);
+    }
     text.trim_start().to_owned()
 }
 

@@ -1,4 +1,4 @@
-//! The commands on data directories and backups: `inspect`, `check`, `dump`, `load`, `backup`, `restore`.
+//! The commands on data directories and backups: `inspect`, `check`, `dump`, `load`, `backup`, `restore`, `recover`.
 //!
 //! `args` is what the command line takes; every other file is a command, but for `output` and `progress`, which they
 //! share. What they do to files is conure-member's `offline`.
@@ -13,6 +13,7 @@ mod found;
 mod inspect;
 mod output;
 mod progress;
+mod recover;
 
 use std::io;
 
@@ -59,5 +60,6 @@ pub fn run(tool: &Tool) -> Result<(), CommandError> {
         Tool::Load(args) => found::load(args),
         Tool::Backup(args) => backup::run(args),
         Tool::Restore(args) => found::restore(args),
+        Tool::Recover(args) => recover::run(args),
     }
 }

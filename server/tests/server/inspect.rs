@@ -86,7 +86,7 @@ async fn a_directory_that_cannot_be_looked_at_ends_with_2() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["inspect", "check", "dump", "load", "backup", "restore"] {
+    for command in ["inspect", "check", "dump", "load", "backup", "restore", "recover"] {
         let help = String::from_utf8(conure(&[command, "--help"]).good()).unwrap();
         assert!(help.contains(&format!("conure-db {command} ")) && help.contains("Examples:"), "{help}");
         assert!(help.contains("xit code"), "{help}");

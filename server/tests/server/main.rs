@@ -12,6 +12,7 @@ mod input;
 mod inspect;
 mod process;
 mod quick_start;
+mod recover;
 mod repl;
 mod tools;
 mod wait;

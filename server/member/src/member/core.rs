@@ -113,7 +113,7 @@ impl Core {
                  the join on that cluster's leader"
             ),
             State::Removed => format!(
-                "member {name:?} was removed from cluster {:?}; to use it again, join it (POST /join on a member of \
+                "member {name:?} was removed from cluster {:?}, or left behind when that was recovered; to use it again, join it (POST /join on a member of \
                  the cluster): it comes back as a new member",
                 identity.cluster_id
             ),

@@ -51,10 +51,19 @@ impl Core {
 
     fn greet_member(&self, hello: &Hello) -> Result<Session, RefusedHello> {
         let identity = self.identity();
-        if hello.target != identity.node_id {
+        let other_incarnation =
+            hello.cluster_id == identity.cluster_id && hello.incarnation != identity.incarnation;
+        // First: one that a recovery left behind is told so, although whom it takes this member for has a new node id.
+        if hello.target != identity.node_id && !other_incarnation {
             return Err(RefusedHello::Target(identity.node_id));
         }
-        if hello.cluster_id != identity.cluster_id || hello.incarnation != identity.incarnation {
+        if hello.cluster_id != identity.cluster_id || other_incarnation {
+            if other_incarnation
+                && hello.target == identity.node_id
+                && let Some(node) = self.any_node()
+            {
+                node.dialer.heed_incarnation(hello.incarnation);
+            }
             return Err(RefusedHello::Cluster(identity.cluster_id, identity.incarnation));
         }
         if identity.state == State::Removed || identity.state == State::Released {

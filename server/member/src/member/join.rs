@@ -102,11 +102,14 @@ async fn take_over(node: &Node, request: &JoinRequest, mut who: Identified) -> R
     let ours = |who: &Identified| {
         who.state == State::Member && who.cluster_id == *cluster_id && who.incarnation == incarnation
     };
-    if ours(&who) {
-        if !node.store.applied().removed.contains(&who.node_id) {
-            return Ok(who.node_id);
-        }
-        // It was removed and did not hear of it yet; then it comes back as a new member.
+    let left_behind =
+        who.state == State::Member && who.cluster_id == *cluster_id && who.incarnation < incarnation;
+    if ours(&who) && !node.store.applied().removed.contains(&who.node_id) {
+        return Ok(who.node_id);
+    }
+    if ours(&who) || left_behind {
+        // It was removed, or left behind by a recovery, and did not hear of it yet: it hears so now, and comes back as
+        // a new member.
         node.farewell(addr, who.node_id).await;
         who = settled(node, addr, who.node_id).await?;
     } else if matches!(who.state, State::Member | State::Founding) {
@@ -159,7 +162,7 @@ async fn settled(node: &Node, addr: &str, old: u64) -> Result<Identified, Refusa
         if Instant::now() > deadline {
             return Err(Refusal::Unreachable {
                 addr: addr.to_owned(),
-                reason: "it was removed and has not stopped yet; repeat the join".into(),
+                reason: "it was removed or left behind and has not stopped yet; repeat the join".into(),
             });
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -153,6 +153,11 @@ fn open(
     let applied = store.applied();
     if applied.cluster_id.is_empty() {
         store.found_cluster(&identity.cluster_id, identity.incarnation).map_err(|e| e.to_string())?;
+    } else if applied.cluster_id == identity.cluster_id && applied.incarnation == identity.incarnation + 1 {
+        return Err(format!(
+            "a recovery of it was broken off; repeat `conure-db recover` with --confirm {}:{}",
+            identity.cluster_id, identity.incarnation
+        ));
     } else if applied.cluster_id != identity.cluster_id || applied.incarnation != identity.incarnation {
         return Err(format!(
             "its database belongs to cluster {:?} (incarnation {}), its identity to {:?} ({}); the files of two members were \

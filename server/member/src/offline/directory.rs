@@ -15,6 +15,7 @@ use crate::identity::{Identity, IdentityError};
 use crate::member::{LOCK_FILE, LOG_DIR};
 use crate::raft::state::Applied;
 use crate::raft::store::{TREE_FILE, applied_in, engine, floor_in};
+use crate::raft::types::{Entry, LogId};
 
 /// A directory whose lock is held as long as this lives.
 #[derive(Debug)]
@@ -131,6 +132,25 @@ pub(crate) fn described(read: &ReadTxn) -> io::Result<(Applied, Option<Floor>)> 
     let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "its record of the log is unreadable");
     let floor = floor_in(read)?.map(|bytes| Floor::decode(&bytes).ok_or_else(unreadable)).transpose()?;
     Ok((applied_in(read)?, floor))
+}
+
+/// The newest entry that a directory holds, in its log or applied; `None` where there never was any.
+pub(crate) fn newest(log: Option<&Inspection>, applied: Option<&Applied>) -> Result<Option<LogId>, String> {
+    let mut newest = applied.and_then(|applied| applied.log_id);
+    if let Some(log) = log {
+        let unreadable = |e: &dyn std::fmt::Display| format!("the log's last entry cannot be read ({e})");
+        let last = log.indexes().map_or(0, |(_, last)| last);
+        let entries = log.entries(last..u64::MAX, 1).map_err(|e| unreadable(&e))?;
+        let in_log = match (entries.last(), log.purged()) {
+            (Some(entry), _) => {
+                Some(postcard::from_bytes::<Entry>(&entry.payload).map_err(|e| unreadable(&e))?.log_id)
+            }
+            (None, Some(purged)) => Some(postcard::from_bytes(&purged.marker).map_err(|e| unreadable(&e))?),
+            (None, None) => None,
+        };
+        newest = newest.max(in_log);
+    }
+    Ok(newest)
 }
 
 /// Opens a snapshot.

@@ -206,7 +206,7 @@ fn make(
 }
 
 /// The new cluster's incarnation and revision.
-fn raised(origin: &Origin, wanted: Option<u64>) -> Result<(u64, u64), OfflineError> {
+pub(crate) fn raised(origin: &Origin, wanted: Option<u64>) -> Result<(u64, u64), OfflineError> {
     let refused = |value: u64, mend: String| {
         Err(OfflineError::Name { what: "the incarnation", value: value.to_string(), mend })
     };
@@ -225,7 +225,7 @@ fn raised(origin: &Origin, wanted: Option<u64>) -> Result<(u64, u64), OfflineErr
 }
 
 /// An entry that no leader wrote: every term is above it, and the log begins behind it.
-fn first_log_id(node_id: u64, index: u64) -> LogId {
+pub(crate) fn first_log_id(node_id: u64, index: u64) -> LogId {
     type LeaderId = openraft::alias::LeaderIdOf<crate::raft::types::TypeConfig>;
     LogId::new(LeaderId::new(0, node_id).to_committed(), index.max(1))
 }

@@ -7,7 +7,7 @@ use conure_client::api::{Role, Suffrage};
 use conure_wal::Inspection;
 use serde::Serialize;
 
-use super::directory::{Directory, described, snapshot};
+use super::directory::{Directory, described, newest, snapshot};
 use super::{OfflineError, error};
 use crate::identity::{Identity, State};
 use crate::raft::state::Applied;
@@ -25,6 +25,19 @@ pub struct Inspected {
     pub checkpoint: Option<CheckpointInfo>,
     /// The Raft log; `None` where there is none yet.
     pub log: Option<LogInfo>,
+    /// How far log and database go together; `None` where there never was an entry.
+    pub newest: Option<NewestInfo>,
+}
+
+/// The newest entry that a directory holds. Of several members of one incarnation the one with the highest term holds
+/// most, and of those with the same term the one with the highest index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NewestInfo {
+    /// The term that it was made in; 0 where `restore`, `load` or `recover` made it.
+    pub term: u64,
+    /// Its index.
+    pub index: u64,
 }
 
 /// A directory's identity.
@@ -170,8 +183,11 @@ pub fn inspect(dir: &Path) -> Result<Inspected, OfflineError> {
         database = Some(database_info(&tree).map_err(|e| directory.unreadable(e))?);
     }
     let log = directory.log().map_err(|e| broken(e.to_string()))?;
+    let newest = newest(log.as_ref(), Some(&applied)).map_err(broken)?;
+    let newest =
+        newest.map(|log_id| NewestInfo { term: log_id.committed_leader_id().term, index: log_id.index() });
     let log = log.map(|log| log_info(&log, &applied)).transpose().map_err(broken)?;
-    Ok(Inspected { identity: identity_info(&identity), database, checkpoint, log })
+    Ok(Inspected { identity: identity_info(&identity), database, checkpoint, log, newest })
 }
 
 fn state_name(state: &State) -> &'static str {

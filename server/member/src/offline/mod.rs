@@ -16,9 +16,11 @@ mod dump;
 mod error;
 mod founding;
 mod inspect;
+mod keep;
 mod load;
 mod meta_pages;
 mod read_only;
+mod recover;
 mod restore;
 mod text;
 
@@ -28,9 +30,10 @@ pub use dump::{DumpOptions, Dumped, dump};
 pub use error::{BackupError, OfflineError};
 pub use founding::{Founded, NewCluster};
 pub use inspect::{
-    CheckpointInfo, DatabaseInfo, IdentityInfo, Inspected, LogInfo, MemberInfo, TreeInfo, inspect,
+    CheckpointInfo, DatabaseInfo, IdentityInfo, Inspected, LogInfo, MemberInfo, NewestInfo, TreeInfo, inspect,
 };
 pub use load::load;
+pub use recover::{RecoverOptions, Recovered, Recovery, recover};
 pub use restore::restore;
 
 pub(crate) use founding::{UNFINISHED_FILE, settle};

@@ -161,6 +161,16 @@ impl Store {
         })
     }
 
+    /// Ends the state's life in one incarnation of its cluster, durably: `next` is what is known of it in the next one.
+    /// What the log held is of the old one and forgotten.
+    pub(crate) fn begin_incarnation(&self, next: Applied) -> io::Result<()> {
+        self.change(Durability::Durable, |applied, txn| {
+            txn.tree(META_TREE).map_err(engine)?.delete(FLOOR_KEY).map_err(engine)?;
+            *applied = next;
+            Ok(())
+        })
+    }
+
     /// Applies entries in order, all in one commit. The outcomes are in the entries' order; readers see the
     /// changes before this returns. Not durable before the next checkpoint.
     pub(crate) fn apply(&self, entries: Vec<Entry>) -> io::Result<Vec<Outcome>> {

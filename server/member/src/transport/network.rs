@@ -30,7 +30,7 @@ pub(crate) struct Dialer {
     pub(crate) cluster_id: String,
     pub(crate) incarnation: u64,
     pub(crate) node_id: u64,
-    /// Cancelled when another member says that this one was removed.
+    /// Cancelled when another member says that this one was removed, or left behind when the cluster was recovered.
     pub(crate) removed: CancellationToken,
     /// Where the members are now: a link outlives a change of its target's address.
     pub(crate) addresses: Addresses,
@@ -85,7 +85,22 @@ impl Dialer {
     }
 
     fn heed<T>(&self, answer: &Result<T, CallError>) {
-        if matches!(answer, Err(CallError::Refused(RefusedHello::Removed))) {
+        match answer {
+            Err(CallError::Refused(RefusedHello::Removed)) => self.removed.cancel(),
+            Err(CallError::Refused(RefusedHello::Cluster(id, incarnation))) if *id == self.cluster_id => {
+                self.heed_incarnation(*incarnation);
+            }
+            _ => {}
+        }
+    }
+
+    /// Another member knows of this incarnation of the cluster: a later one than its own leaves this member behind.
+    pub(crate) fn heed_incarnation(&self, incarnation: u64) {
+        if incarnation > self.incarnation && !self.removed.is_cancelled() {
+            tracing::error!(
+                cluster_id = %self.cluster_id, own = self.incarnation, recovered = incarnation,
+                "the cluster was recovered without this member, which no longer belongs to it"
+            );
             self.removed.cancel();
         }
     }

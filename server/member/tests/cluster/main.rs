@@ -7,5 +7,6 @@ mod data_dir;
 mod harness;
 mod membership;
 mod port;
+mod recovery;
 mod replication;
 mod snapshots;
