@@ -190,12 +190,13 @@ pub(crate) fn cut(shared: &Shared, writer: &mut Writer) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes everything up to and including this commit durable. All tree pages are written already.
+/// Makes everything up to and including this commit durable. All its tree pages but `runs` are written already.
 pub(crate) fn make_durable(
     shared: &Shared,
     writer: &mut Writer,
     txn: u64,
     catalogue: TreeState,
+    mut runs: Vec<(PageId, Vec<u8>)>,
     freed: &mut Vec<Freed>,
     cut: bool,
 ) -> Result<(), Error> {
@@ -210,7 +211,8 @@ pub(crate) fn make_durable(
         writer.written.remove(id);
         freed.push(Freed { id, pages: 1, born, freed: txn });
     }
-    write_runs(shared, writer, txn, space_pages.pages)?;
+    runs.extend(space_pages.pages);
+    write_runs(shared, writer, txn, runs)?;
 
     let page_size = writer.view.page_size();
     let list = writer.written.list(list_len_max(page_size));

@@ -196,7 +196,10 @@ fn recover(file: Arc<dyn File>, name: &str, options: Options) -> Result<Shared, 
     let slot = if sealed { 1 - slot } else { slot };
     // Commit numbers of a commit that failed are not used again: its leavings must not pass for a new one's.
     meta.txn = meta.txn.max(if must_seal { newest } else { 0 });
-    let space = Space::new(page_size, meta.directory.clone(), meta.end, meta.free_pages);
+    let mut space = Space::new(page_size, meta.directory.clone(), meta.end, meta.free_pages);
+    if let Some(limit_bytes) = options.file_bytes_max {
+        space.limit_strips(limit_bytes / page_size as u64);
+    }
     let mut writer = Writer {
         view: Arc::new(view),
         file_len,

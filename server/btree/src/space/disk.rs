@@ -131,7 +131,7 @@ impl Space {
                     self.give_up(old, &mut out)?;
                 }
                 if self.zones[zone].page == 0 && self.zone_words(zone).iter().any(|bits| *bits != 0) {
-                    self.zones[zone].page = self.alloc(1, view)?;
+                    self.zones[zone].page = self.alloc_on_strip(view)?;
                     settled = false;
                 }
                 let slot = zone / self.zones_in_directory();
@@ -142,7 +142,7 @@ impl Space {
                     self.give_up(old, &mut out)?;
                 }
                 if self.directory[slot] == 0 && self.directory_zones(slot).iter().any(|zone| zone.page != 0) {
-                    self.directory[slot] = self.alloc(1, view)?;
+                    self.directory[slot] = self.alloc_on_strip(view)?;
                     settled = false;
                 }
             }

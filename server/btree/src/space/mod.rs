@@ -7,11 +7,13 @@
 //! **Invariant:** `ready` is a part of `free`.
 
 mod disk;
+mod strips;
 
 use crate::Error;
 use crate::bytes::word;
 use crate::page::{FIRST_PAGE, HEADER, PageId};
 use crate::view::View;
+use strips::Strips;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Zone {
@@ -40,6 +42,8 @@ pub(crate) struct Space {
     first: usize,
     /// `(pages, word)`: no run of that many ready pages begins below that word.
     no_run: (u32, usize),
+    /// Which of the ready pages small commits take.
+    strips: Strips,
 }
 
 impl Space {
@@ -56,6 +60,7 @@ impl Space {
             ready_pages: 0,
             first: 0,
             no_run: (u32::MAX, 0),
+            strips: Strips::default(),
         };
         space.cover_end();
         space
@@ -130,6 +135,12 @@ impl Space {
     ) -> Result<Option<PageId>, Error> {
         let found = if pages == 1 { self.find_one(view)? } else { self.find_run(pages, view)? };
         let Some(id) = found.filter(|id| id.saturating_add(pages) <= limit) else { return Ok(None) };
+        self.take(id, pages);
+        Ok(Some(id))
+    }
+
+    /// Takes a run all of whose pages are ready.
+    fn take(&mut self, id: PageId, pages: u32) {
         self.change(id, pages, |space, word, bits| {
             space.ready[word] &= !bits;
             space.free[word] &= !bits;
@@ -137,7 +148,13 @@ impl Space {
         self.free_pages = self.free_pages.saturating_sub(u64::from(pages));
         self.ready_pages -= u64::from(pages);
         self.mark_dirty(id, pages);
-        Ok(Some(id))
+    }
+
+    fn are_ready(&self, id: PageId, pages: u32) -> bool {
+        let is_ready = |page: PageId| {
+            self.ready.get(page as usize / 64).is_some_and(|bits| bits >> (page % 64) & 1 == 1)
+        };
+        (id..id.saturating_add(pages)).all(is_ready)
     }
 
     fn find_one(&mut self, view: &View) -> Result<Option<PageId>, Error> {
@@ -157,6 +174,11 @@ impl Space {
 
     fn find_run(&mut self, pages: u32, view: &View) -> Result<Option<PageId>, Error> {
         (0..self.zones.len()).try_for_each(|zone| self.load_zone(zone, view))?;
+        Ok(self.find_loaded_run(pages))
+    }
+
+    /// A run of ready pages in the zones whose bits are loaded.
+    fn find_loaded_run(&mut self, pages: u32) -> Option<PageId> {
         let mut at = if pages >= self.no_run.0 { self.no_run.1 } else { 0 }.max(self.first);
         let mut len = 0;
         while at < self.ready.len() {
@@ -167,14 +189,14 @@ impl Space {
                     for bit in 0..64 {
                         len = if bits >> bit & 1 == 1 { len + 1 } else { 0 };
                         if len == pages {
-                            return Ok(Some(word(at * 64) + bit + 1 - pages));
+                            return Some(word(at * 64) + bit + 1 - pages);
                         }
                     }
                 }
             }
             if len >= pages {
                 // The run may reach further than needed: its first pages are taken.
-                return Ok(Some(word((at + 1) * 64) - len));
+                return Some(word((at + 1) * 64) - len);
             }
             at += 1;
         }
@@ -182,7 +204,7 @@ impl Space {
             // A run may yet begin in the last word and go on where the file grows.
             self.no_run = (pages, self.ready.len().saturating_sub(pages as usize / 64 + 2));
         }
-        Ok(None)
+        None
     }
 
     /// Calls `f` with each word that holds bits of the run, and those bits.
@@ -199,6 +221,7 @@ impl Space {
     fn set_ready(&mut self, word: usize, bits: u64) {
         self.ready_pages += u64::from((bits & !self.ready[word]).count_ones());
         self.ready[word] |= bits;
+        self.strips.note_lone(word, bits, self.ready[word]);
     }
 
     fn mark_dirty(&mut self, id: PageId, pages: u32) {

@@ -237,7 +237,7 @@ impl<'txn> Appender<'txn> {
 impl WriteTxn {
     /// Gives a finished node its place.
     fn new_run(&mut self, data: Vec<u8>) -> Result<PageId, Error> {
-        let id = self.alloc(word(data.len() / self.page_size()))?;
+        let id = self.alloc(word(data.len() / self.page_size()), false)?;
         self.dirty_bytes += data.len();
         self.dirty.insert(id, data);
         Ok(id)

@@ -101,7 +101,7 @@ impl WriteTxn {
         for at in 0..=path.len() {
             let id = path.get(at).map_or(end, |(id, _)| *id);
             let level = tree.level - small_level(at);
-            let owned = self.own(id, level)?;
+            let owned = self.own(id, level, at == 0)?;
             if owned != id {
                 match at.checked_sub(1) {
                     None => tree.root = owned,

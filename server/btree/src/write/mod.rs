@@ -52,6 +52,8 @@ pub struct WriteTxn {
     failed: bool,
     /// The commit cuts free pages off the file's end.
     cut: bool,
+    /// What is changed is the catalogue, which the next commit changes again.
+    in_catalogue: bool,
     /// Where cells are made.
     scratch: Vec<u8>,
 }
@@ -70,8 +72,9 @@ struct OpenTree {
 type Path = Vec<(PageId, usize)>;
 
 impl WriteTxn {
-    pub(crate) fn new(shared: Arc<Shared>, writer: Box<Writer>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, mut writer: Box<Writer>) -> Self {
         let base = shared.current();
+        writer.space.begin();
         Self {
             txn: base.txn + 1,
             end_before: writer.space.end(),
@@ -85,6 +88,7 @@ impl WriteTxn {
             freed: Vec::new(),
             failed: false,
             cut: false,
+            in_catalogue: false,
             scratch: Vec::new(),
         }
     }
@@ -192,10 +196,14 @@ impl WriteTxn {
         if !changed && !durable {
             return Ok(());
         }
-        self.spill()?;
+        let mut runs = Vec::new();
         if durable {
             let shared = Arc::clone(&self.shared);
             commit::reserve(&shared, self.writer_mut())?;
+            // They are written together with the pages of the list of free pages, beside which they may stand.
+            runs = self.take_dirty();
+        } else {
+            self.spill()?;
         }
         let (txn, catalogue, cut) = (self.txn, self.catalogue, self.cut);
         let mut freed = std::mem::take(&mut self.freed);
@@ -207,7 +215,7 @@ impl WriteTxn {
         writer.written.any = true;
         if durable {
             // Halfway through, what is in memory no longer says what is on disk.
-            commit::make_durable(&shared, writer, txn, catalogue, &mut freed, cut)
+            commit::make_durable(&shared, writer, txn, catalogue, runs, &mut freed, cut)
                 .inspect_err(|error| shared.poison(error))?;
         }
         shared.publish(commit::snapshot(writer, txn, catalogue));
@@ -240,6 +248,7 @@ impl WriteTxn {
 
     /// Writes what the open trees have become into the catalogue.
     fn store_trees(&mut self) -> Result<(), Error> {
+        self.in_catalogue = true;
         for tree in std::mem::take(&mut self.trees) {
             if tree.stored != Some(tree.state) && (tree.made || tree.stored.is_some()) {
                 let mut catalogue = self.catalogue;
@@ -267,11 +276,16 @@ impl WriteTxn {
         self.page_size() - HEADER
     }
 
-    fn alloc(&mut self, pages: u32) -> Result<PageId, Error> {
+    /// Takes a run of pages; `passing` where the next commit will most likely give it up again.
+    fn alloc(&mut self, pages: u32, passing: bool) -> Result<PageId, Error> {
         let shared = Arc::clone(&self.shared);
         let writer = self.writer_mut();
         let view = Arc::clone(&writer.view);
-        let id = writer.space.alloc(pages, &view)?;
+        let id = match pages {
+            1 if passing => writer.space.alloc_on_strip(&view)?,
+            1 => writer.space.alloc_lone(&view)?,
+            _ => writer.space.alloc(pages, &view)?,
+        };
         // Remembered before anything else can fail, so that giving up the transaction gives the pages back.
         self.allocated.push((id, pages));
         if self.dirty.contains_key(&id) {
@@ -312,8 +326,9 @@ impl WriteTxn {
         Ok(())
     }
 
-    /// Makes the node one that may be changed, and returns where it is now.
-    fn own(&mut self, id: PageId, level: u8) -> Result<PageId, Error> {
+    /// Makes the node one that may be changed, and returns where it is now. A commit changes the root of whatever tree it
+    /// changes, but of the other nodes rarely those that the commit before changed.
+    fn own(&mut self, id: PageId, level: u8, is_root: bool) -> Result<PageId, Error> {
         if self.dirty.contains_key(&id) {
             return Ok(id);
         }
@@ -326,7 +341,7 @@ impl WriteTxn {
         let new = if born == self.txn {
             id
         } else {
-            let new = self.alloc(pages)?;
+            let new = self.alloc(pages, is_root || self.in_catalogue)?;
             self.release(id)?;
             new
         };
@@ -345,7 +360,7 @@ impl WriteTxn {
     fn new_node(&mut self, level: u8, cells: &Cells, range: std::ops::Range<usize>) -> Result<PageId, Error> {
         let page_size = self.page_size();
         let pages = (HEADER + cells.needed(range.clone())).div_ceil(page_size);
-        let id = self.alloc(word(pages))?;
+        let id = self.alloc(word(pages), self.in_catalogue)?;
         // Whatever a page in memory held before, building the node leaves none of it.
         let mut data = self.writer_mut().spare.pop().unwrap_or_default();
         data.resize(pages * page_size, 0);
@@ -359,7 +374,7 @@ impl WriteTxn {
     fn new_value(&mut self, parts: &[&[u8]], len: usize) -> Result<PageId, Error> {
         let page_size = self.page_size();
         let pages = (HEADER + len).div_ceil(page_size);
-        let id = self.alloc(word(pages))?;
+        let id = self.alloc(word(pages), false)?;
         let mut run = Vec::with_capacity(pages * page_size);
         run.resize(HEADER, 0);
         for part in parts {
@@ -374,10 +389,14 @@ impl WriteTxn {
 
     /// Writes the changed nodes to the file; the transaction goes on and may change them again.
     fn spill(&mut self) -> Result<(), Error> {
-        let runs = self.dirty.drain().collect();
-        self.dirty_bytes = 0;
+        let runs = self.take_dirty();
         let (shared, txn) = (Arc::clone(&self.shared), self.txn);
         commit::write_runs(&shared, self.writer_mut(), txn, runs)
+    }
+
+    fn take_dirty(&mut self) -> Vec<(PageId, Vec<u8>)> {
+        self.dirty_bytes = 0;
+        self.dirty.drain().collect()
     }
 
     fn spill_if_large(&mut self) -> Result<(), Error> {

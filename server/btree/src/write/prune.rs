@@ -110,7 +110,7 @@ impl WriteTxn {
             self.release(id)?;
             return Ok((None, removed));
         }
-        let id = self.own(id, level)?;
+        let id = self.own(id, level, false)?;
         let mut node = self.edit(id);
         for (slot, child) in children {
             node.set_child(slot, child);
@@ -137,7 +137,7 @@ impl WriteTxn {
         for (page, len) in outside {
             self.release_value(page, len)?;
         }
-        let id = self.own(id, 0)?;
+        let id = self.own(id, 0, false)?;
         let mut node = self.edit(id);
         for slot in slots.clone().rev() {
             node.remove(slot);

@@ -65,6 +65,7 @@ impl WriteTxn {
             place::get(self, self.catalogue, name.as_bytes())?.map(TreeState::decode).transpose()?
         };
         let Some(mut tree) = state.filter(|tree| tree.root != 0) else { return Ok((None, 1)) };
+        self.writer_mut().space.pack_low();
         self.failed = true;
         let result = if position.level > tree.level {
             self.move_root(&mut tree, target)?;
@@ -97,7 +98,7 @@ impl WriteTxn {
             tree.root = root;
         }
         if tree.level == 0 && self.has_far_values(tree.root, target)? {
-            tree.root = self.own(tree.root, 0)?;
+            tree.root = self.own(tree.root, 0, true)?;
             self.move_values(tree.root, target)?;
         }
         Ok(())
@@ -133,7 +134,7 @@ impl WriteTxn {
         let (mut path, parent) = self.own_way(tree, level, |node| node.child_slot(&position.key))?;
         for slot in plan.values {
             let leaf = self.node(parent, level)?.child(slot);
-            let owned = self.own(leaf, 0)?;
+            let owned = self.own(leaf, 0, false)?;
             self.edit(parent).set_child(slot, owned);
             self.move_values(owned, target)?;
         }
@@ -325,6 +326,7 @@ impl WriteTxn {
         let writer = self.writer_mut();
         let view = std::sync::Arc::clone(&writer.view);
         writer.space.load_all(&view)?;
+        writer.space.pack_low();
         writer.space.move_own_pages_from(target);
         self.cut = true;
         Ok(())
