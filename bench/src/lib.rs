@@ -1,5 +1,5 @@
 //! Measures `conure-btree` beside LMDB, redb, fjall and bbolt: one program, one machine, the same data, every engine
-//! in a process of its own.
+//! in a process of its own. `cluster/` measures whole clusters beside etcd's, and says how itself.
 //!
 //! The rooms: `data` makes keys and values, `plan` says what is done how often, `engines/` puts each engine behind
 //! the trait of `engine`, `worker` and `beside` do the work and time it, `event` is what a process reports. `session`
@@ -9,6 +9,7 @@
 //! its time ends. What is read is compared between the engines; a run in which two differ has no result.
 
 mod beside;
+pub mod cluster;
 pub mod data;
 pub mod engine;
 pub mod engines;

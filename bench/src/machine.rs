@@ -85,16 +85,16 @@ pub fn load() -> String {
     load.split(' ').next().unwrap_or("unknown").to_owned()
 }
 
-/// The commit of the checkout and whether something in it was changed since.
+/// The commit of the checkout and whether something in these folders was changed since.
 #[must_use]
-pub fn commit() -> String {
+pub fn commit(folders: &[&str]) -> String {
     let git = |arguments: &[&str]| {
         let output =
             Command::new("git").args(arguments).output().ok().filter(|output| output.status.success());
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "an unknown commit".to_owned() };
-    match git(&["status", "--porcelain", "--untracked-files=no", "--", ":/server/btree", ":/server/io"]) {
+    match git(&[&["status", "--porcelain", "--untracked-files=no", "--"], folders].concat()) {
         Some(changed) if changed.is_empty() => format!("commit {commit}"),
         _ => format!("commit {commit} with changes"),
     }

@@ -7,7 +7,10 @@ use anyhow::{Context, Result};
 use crate::session::Found;
 use crate::table;
 
-const BEGIN: &str = "<!-- begin: measured by `cargo xtask bench engine --write-docs` -->";
+/// The first mark of what the comparison of engines measures.
+pub const ENGINE: &str = "<!-- begin: measured by `cargo xtask bench engine --write-docs` -->";
+/// The first mark of what the comparison of clusters measures.
+pub const CLUSTER: &str = "<!-- begin: measured by `cargo xtask bench cluster --write-docs` -->";
 const END: &str = "<!-- end: measured -->";
 
 /// The part of the page that a run measures.
@@ -26,7 +29,7 @@ pub fn section(found: &Found) -> String {
     text
 }
 
-fn markdown(text: &mut String, lines: &[Vec<String>]) {
+pub(crate) fn markdown(text: &mut String, lines: &[Vec<String>]) {
     for (at, line) in lines.iter().enumerate() {
         let _ = writeln!(text, "| {} |", line.join(" | "));
         if at == 0 {
@@ -37,16 +40,16 @@ fn markdown(text: &mut String, lines: &[Vec<String>]) {
     }
 }
 
-/// The page with another measured part.
+/// The page with another measured part, the one that begins with that mark.
 ///
 /// # Errors
 ///
 /// The page has not both marks.
-pub fn replaced(page: &str, section: &str) -> Result<String> {
-    let missing = || format!("the page needs a line {BEGIN} and below it a line {END}");
-    let (before, rest) = page.split_once(BEGIN).with_context(missing)?;
+pub fn replaced(page: &str, begin: &str, section: &str) -> Result<String> {
+    let missing = || format!("the page needs a line {begin} and below it a line {END}");
+    let (before, rest) = page.split_once(begin).with_context(missing)?;
     let (_, after) = rest.split_once(END).with_context(missing)?;
-    Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", section.trim_end()))
+    Ok(format!("{before}{begin}\n\n{}\n\n{END}{after}", section.trim_end()))
 }
 
 #[cfg(test)]
@@ -63,10 +66,10 @@ mod tests {
 
     #[test]
     fn only_the_measured_part_is_replaced() {
-        let page = format!("head\n{BEGIN}\nold\n{END}\ntail\n");
-        let new = replaced(&page, "new\n").unwrap();
-        assert_eq!(new, format!("head\n{BEGIN}\n\nnew\n\n{END}\ntail\n"));
-        assert_eq!(replaced(&new, "new").unwrap(), new);
-        assert!(replaced("head", "new").is_err());
+        let page = format!("{CLUSTER}\nother\n{END}\nhead\n{ENGINE}\nold\n{END}\ntail\n");
+        let new = replaced(&page, ENGINE, "new\n").unwrap();
+        assert_eq!(new, format!("{CLUSTER}\nother\n{END}\nhead\n{ENGINE}\n\nnew\n\n{END}\ntail\n"));
+        assert_eq!(replaced(&new, ENGINE, "new").unwrap(), new);
+        assert!(replaced("head", ENGINE, "new").is_err());
     }
 }

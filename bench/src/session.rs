@@ -93,7 +93,7 @@ pub fn run(options: &Options) -> Result<()> {
     let markdown = page::section(&found);
     if let Some(path) = &options.page {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        fs::write(path, page::replaced(&text, &markdown)?)?;
+        fs::write(path, page::replaced(&text, page::ENGINE, &markdown)?)?;
     }
     let mut out = std::io::stdout().lock();
     if options.markdown {
@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
     fn measure(&self) -> Result<Found> {
         let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         // Now: what is committed while it runs is not what was compiled.
-        let commit = machine::commit();
+        let commit = machine::commit(&[":/server/btree", ":/server/io"]);
         let machine = machine::describe(&self.options.dir);
         let load_before = machine::load();
         self.compare_generators()?;

@@ -6,8 +6,8 @@ use crate::engines::{self, Name};
 use crate::rows::Row;
 use crate::session::Found;
 
-const GREEN: &str = "\x1b[32m";
-const RED: &str = "\x1b[31m";
+pub(crate) const GREEN: &str = "\x1b[32m";
+pub(crate) const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
 /// What the two ratios of a row say.
@@ -114,7 +114,7 @@ fn rows(text: &mut String, rows: &[Row], colours: bool) {
 }
 
 /// Cells in columns, the first to the left and the others to the right.
-fn aligned(
+pub(crate) fn aligned(
     text: &mut String,
     lines: &[Vec<String>],
     colour: impl Fn(usize, usize, usize) -> Option<&'static str>,
