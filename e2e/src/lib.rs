@@ -1,10 +1,11 @@
 //! The local Kubernetes and the end-to-end tests.
 //!
 //! [`cluster`] needs nothing of the project and compiles on its own; the tests stand behind the feature `e2e`.
-//! [`history`] is what clients did and saw, as a file, and the judge of it. With the feature come `workload` (writers and
-//! readers that never stop), `kubernetes` (the objects that the tests read and change) and `scenario` (the steps).
+//! [`history`] is what clients did and saw, as a file, and the judge of it; the feature `workload` brings writers and
+//! readers that never stop. With `e2e` come `kubernetes` (the objects that the tests read and change) and `scenario` (the
+//! steps).
 //!
-//! **Invariant:** nothing here is part of what users install; no other crate but xtask depends on it.
+//! **Invariant:** nothing here is part of what users install; no other crates but xtask and conure-faults depend on it.
 
 pub mod cluster;
 pub mod history;
@@ -15,5 +16,5 @@ pub mod progress;
 #[cfg(feature = "e2e")]
 pub mod scenario;
 pub mod wait;
-#[cfg(feature = "e2e")]
+#[cfg(feature = "workload")]
 pub mod workload;

@@ -84,6 +84,7 @@ mod tests {
             key: "shared/1".into(),
             value: value.map(str::to_owned),
             revision: value.map(|_| 7),
+            deleted: None,
             call_ns: 1,
             return_ns: u64::MAX,
             outcome: Outcome::Ok,

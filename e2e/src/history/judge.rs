@@ -3,6 +3,9 @@
 //! Every change has a revision, and revisions are the order in which changes were made. So the history is right exactly
 //! when real time never contradicts that order: whoever begins after something was acknowledged or read sees that or
 //! something later, what was read was written, and nothing that was acknowledged is missing at the end.
+//!
+//! That takes a history without deletes: an absent key has no revision. Those with deletes are judged by porcupine
+//! (`server/faults/judge`).
 
 use std::collections::HashMap;
 

@@ -94,6 +94,7 @@ mod tests {
             key: "k".into(),
             value: None,
             revision: None,
+            deleted: None,
             call_ns: return_ns,
             return_ns,
             outcome,

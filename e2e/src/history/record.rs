@@ -10,6 +10,8 @@ pub enum Op {
     Put,
     /// Read linearizably.
     Get,
+    /// Take the key away.
+    Delete,
 }
 
 /// How it ended.
@@ -38,6 +40,9 @@ pub struct Record {
     pub value: Option<String>,
     /// The revision that the write made or the read saw; none where there was no answer or no value.
     pub revision: Option<u64>,
+    /// Whether there was something to delete; none where that was not asked or not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<bool>,
     /// When the request was sent.
     pub call_ns: u64,
     /// When the answer was there, or waiting for it ended.

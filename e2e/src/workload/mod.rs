@@ -25,7 +25,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::history::{self, Phase, Record};
 use picker::Picker;
-use recorder::Recorder;
+pub use recorder::Recorder;
+pub use writer::outcome;
 
 /// A member that clients may ask.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,6 +44,7 @@ pub(super) async fn read(
         client: number,
         op: Op::Get,
         key,
+        deleted: None,
         revision: found.as_ref().map(|found| found.revision),
         value: found.map(|found| String::from_utf8_lossy(&found.bytes).into_owned()),
         call_ns,

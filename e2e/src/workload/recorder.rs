@@ -20,14 +20,14 @@ enum Message {
 
 /// The history's clock and the way to its file.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub struct Recorder {
     began: Instant,
     file: mpsc::Sender<Message>,
 }
 
 impl Recorder {
     /// The file is complete once the task has ended, which it does when the recorder is dropped.
-    pub(super) fn start(path: &Path) -> Result<(Self, JoinHandle<Result<()>>)> {
+    pub fn start(path: &Path) -> Result<(Self, JoinHandle<Result<()>>)> {
         let mut writer = HistoryWriter::create(path)?;
         let (sender, mut receiver) = mpsc::channel(WAITING_MAX);
         let task = tokio::spawn(async move {
@@ -47,12 +47,13 @@ impl Recorder {
     }
 
     /// Nanoseconds since the history began.
-    pub(super) fn now(&self) -> u64 {
+    #[must_use]
+    pub fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Adds a record. If the file cannot be written, its task's own result says so at the end.
-    pub(super) async fn add(&self, record: Record) {
+    pub async fn add(&self, record: Record) {
         let _ = self.file.send(Message::Record(record)).await;
     }
 

@@ -35,6 +35,7 @@ pub(super) async fn run(shared: Arc<Shared>, number: u32) {
             key,
             value: Some(value),
             revision: answer.ok().map(|answer| answer.revision),
+            deleted: None,
             call_ns,
             return_ns,
             outcome,
@@ -50,8 +51,9 @@ pub(super) async fn run(shared: Arc<Shared>, number: u32) {
     }
 }
 
-/// A write is only taken as not done where that is certain.
-fn outcome(error: &ClientError) -> Outcome {
+/// How a failed write ended. It is only taken as not done where that is certain.
+#[must_use]
+pub fn outcome(error: &ClientError) -> Outcome {
     match error {
         ClientError::Refused(_)
         | ClientError::Unavailable { .. }

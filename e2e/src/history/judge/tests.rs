@@ -9,6 +9,7 @@ fn put(client: u32, key: &str, value: &str, revision: u64, times: (u64, u64)) ->
         key: key.into(),
         value: Some(value.into()),
         revision: Some(revision),
+        deleted: None,
         call_ns: times.0,
         return_ns: times.1,
         outcome: Outcome::Ok,
