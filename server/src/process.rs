@@ -165,7 +165,11 @@ pub(crate) fn member_config(config: &Config) -> MemberConfig {
         barrier_timeout: config.barrier_timeout,
         role: config.role,
         cluster_id: config.cluster_id.clone(),
-        tuning: Tuning::default(),
+        tuning: Tuning {
+            checkpoint_entries: config.checkpoint_entries,
+            keep_entries: config.log_keep_entries,
+            ..Tuning::default()
+        },
     }
 }
 

@@ -21,6 +21,8 @@ struct File {
     bootstrap: Option<bool>,
     cluster_id: Option<String>,
     barrier_timeout: Option<String>,
+    checkpoint_entries: Option<u64>,
+    log_keep_entries: Option<u64>,
     role: Option<String>,
     leader_routing: Option<String>,
     admin_token_file: Option<String>,
@@ -65,6 +67,8 @@ fn settings(file: File, path: &str) -> Settings {
         (Key::Bootstrap, file.bootstrap.map(|bootstrap| bootstrap.to_string())),
         (Key::ClusterId, file.cluster_id),
         (Key::BarrierTimeout, file.barrier_timeout),
+        (Key::CheckpointEntries, file.checkpoint_entries.map(|entries| entries.to_string())),
+        (Key::LogKeepEntries, file.log_keep_entries.map(|entries| entries.to_string())),
         (Key::Role, file.role),
         (Key::LeaderRouting, file.leader_routing),
         (Key::AdminTokenFile, file.admin_token_file),
@@ -89,6 +93,7 @@ mod tests {
         for key in Key::ALL {
             let value = match key {
                 Key::Bootstrap => "false",
+                Key::CheckpointEntries | Key::LogKeepEntries => "1000",
                 Key::HttpAllowedHosts => "[a.example, b.example]",
                 _ => "some-text",
             };

@@ -114,6 +114,15 @@ struct MemberFlags {
     #[arg(long, value_name = "DUR")]
     barrier_timeout: Option<String>,
 
+    /// Make a checkpoint, and let the log behind it go, after so many changes. [default: 50000]
+    #[arg(long, value_name = "N")]
+    checkpoint_entries: Option<String>,
+
+    /// Keep so many changes in the log behind a checkpoint, for members that were briefly away: who was away longer
+    /// gets a snapshot. [default: 5000]
+    #[arg(long, value_name = "N")]
+    log_keep_entries: Option<String>,
+
     /// data, or arbiter: votes and keeps the log, holds no data, serves no reads. [default: data]
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
@@ -178,6 +187,8 @@ impl Flags {
             (Key::Bootstrap, member.bootstrap),
             (Key::ClusterId, member.cluster_id),
             (Key::BarrierTimeout, member.barrier_timeout),
+            (Key::CheckpointEntries, member.checkpoint_entries),
+            (Key::LogKeepEntries, member.log_keep_entries),
             (Key::Role, member.role),
             (Key::LeaderRouting, member.leader_routing),
             (Key::AdminTokenFile, member.admin_token_file),

@@ -65,6 +65,10 @@ pub struct Config {
     pub cluster_id: Option<String>,
     /// How long a linearizable read may wait.
     pub barrier_timeout: Duration,
+    /// A checkpoint is made after so many changes.
+    pub checkpoint_entries: u64,
+    /// So many changes stay in the log behind a checkpoint.
+    pub log_keep_entries: u64,
     /// Data member or arbiter.
     pub role: Role,
     /// What happens to requests for the leader.

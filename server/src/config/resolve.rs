@@ -1,5 +1,6 @@
 //! From texts to checked values.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use super::{Addr, Config, ConfigError, LeaderRouting, LogFormat};
 const NAME_LEN_MAX: usize = 253;
 /// A read that may wait longer than this was meant otherwise.
 const BARRIER_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Fewer would make checkpoints without a pause, more a restart without an end.
+const CHECKPOINT_ENTRIES: RangeInclusive<u64> = 100..=10_000_000;
+const LOG_KEEP_ENTRIES: RangeInclusive<u64> = 0..=10_000_000;
 
 /// Checks merged settings.
 pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Result<Config, ConfigError> {
@@ -46,6 +50,8 @@ pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Re
         bootstrap: one_of(&settings.required(Key::Bootstrap), &[("true", true), ("false", false)])?,
         cluster_id: settings.get(Key::ClusterId).map(|setting| cluster_id(&setting)).transpose()?,
         barrier_timeout: duration(&settings.required(Key::BarrierTimeout))?,
+        checkpoint_entries: count(&settings.required(Key::CheckpointEntries), CHECKPOINT_ENTRIES)?,
+        log_keep_entries: count(&settings.required(Key::LogKeepEntries), LOG_KEEP_ENTRIES)?,
         role: one_of(&settings.required(Key::Role), &[("data", Role::Data), ("arbiter", Role::Arbiter)])?,
         leader_routing: one_of(
             &settings.required(Key::LeaderRouting),
@@ -121,6 +127,12 @@ fn duration(setting: &Setting) -> Result<Duration, ConfigError> {
         return Err(setting.error("it is out of range", mend));
     }
     Ok(duration)
+}
+
+fn count(setting: &Setting, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
+    let mend = || format!("give a number from {} to {}", range.start(), range.end());
+    let count = setting.value.parse().map_err(|_| setting.error("it is not a number", mend()))?;
+    if range.contains(&count) { Ok(count) } else { Err(setting.error("it is out of range", mend())) }
 }
 
 fn hosts(setting: &Setting) -> Result<Vec<String>, ConfigError> {

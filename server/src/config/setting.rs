@@ -17,6 +17,8 @@ pub(super) enum Key {
     Bootstrap,
     ClusterId,
     BarrierTimeout,
+    CheckpointEntries,
+    LogKeepEntries,
     Role,
     LeaderRouting,
     AdminTokenFile,
@@ -25,7 +27,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::NodeId,
         Self::DataDir,
         Self::RaftAddr,
@@ -36,6 +38,8 @@ impl Key {
         Self::Bootstrap,
         Self::ClusterId,
         Self::BarrierTimeout,
+        Self::CheckpointEntries,
+        Self::LogKeepEntries,
         Self::Role,
         Self::LeaderRouting,
         Self::AdminTokenFile,
@@ -56,6 +60,8 @@ impl Key {
             Self::Bootstrap => "bootstrap",
             Self::ClusterId => "cluster_id",
             Self::BarrierTimeout => "barrier_timeout",
+            Self::CheckpointEntries => "checkpoint_entries",
+            Self::LogKeepEntries => "log_keep_entries",
             Self::Role => "role",
             Self::LeaderRouting => "leader_routing",
             Self::AdminTokenFile => "admin_token_file",
@@ -83,6 +89,8 @@ impl Key {
             Self::HttpAddr => Some(":8081"),
             Self::Bootstrap => Some("true"),
             Self::BarrierTimeout => Some("3s"),
+            Self::CheckpointEntries => Some("50000"),
+            Self::LogKeepEntries => Some("5000"),
             Self::Role => Some("data"),
             Self::LeaderRouting => Some("redirect"),
             Self::LogFormat => Some("text"),

@@ -30,6 +30,7 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(config.http_advertise_addr.to_string(), "127.0.0.1:8081");
     assert!(config.bootstrap);
     assert_eq!(config.barrier_timeout, Duration::from_secs(3));
+    assert_eq!((config.checkpoint_entries, config.log_keep_entries), (50_000, 5_000));
     assert_eq!(config.role, Role::Data);
     assert_eq!(config.leader_routing, LeaderRouting::Redirect);
     assert_eq!(config.admin_token_file, None);
@@ -84,6 +85,9 @@ fn a_bad_value_is_named_with_its_key_and_mend_in_one_line() {
         ("barrier-timeout", "3"),
         ("barrier-timeout", "0s"),
         ("barrier-timeout", "11m"),
+        ("checkpoint-entries", "99"),
+        ("checkpoint-entries", "many"),
+        ("log-keep-entries", "-1"),
         ("role", "voter"),
         ("leader-routing", "proxy"),
         ("admin-token-file", ""),
