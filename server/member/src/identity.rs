@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use conure_client::api::Role;
 use serde::{Deserialize, Serialize};
 
+use crate::planted::Planted;
+
 /// The identity file's name inside the data directory.
 pub(crate) const IDENTITY_FILE: &str = "identity";
 const MAGIC: &[u8; 8] = b"CONUREID";
@@ -62,7 +64,11 @@ impl Identity {
     pub(crate) fn fresh(name: &str, role: Role) -> Self {
         Self {
             name: name.to_owned(),
-            node_id: new_node_id(),
+            node_id: if Planted::ReusesNodeId.is_on() {
+                u64::from(crc32c::crc32c(name.as_bytes())) + 1
+            } else {
+                new_node_id()
+            },
             cluster_id: String::new(),
             incarnation: 0,
             state: State::Fresh,

@@ -9,6 +9,7 @@ mod failure;
 mod identity;
 mod member;
 pub mod offline;
+mod planted;
 mod raft;
 mod transport;
 

@@ -1,0 +1,7 @@
+//! The member process with a bug that `PLANTED_BUG` names, for the tests that see it caught.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    conure_server::process::main(std::env::args_os())
+}
