@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
 use crate::checks::end_to_end;
-use crate::{bench, checks, cluster, crash, demo, images, sanitizer};
+use crate::{bench, checks, cluster, crash, demo, images, linearizability, sanitizer};
 
 /// `cargo xtask …`
 #[derive(Debug, Parser)]
@@ -53,6 +53,8 @@ enum Chore {
     Asan,
     /// Inputs that a fuzzer thinks of, for the storage engine under AddressSanitizer.
     Fuzz(sanitizer::FuzzOptions),
+    /// A real cluster under every fault that this machine can make, and whether what its clients saw is linearizable.
+    Linearizability(linearizability::Options),
     /// How fast something is beside its peers.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -88,6 +90,7 @@ impl Arguments {
             Chore::Crash(options) => crash::chore(&options),
             Chore::Asan => sanitizer::asan(),
             Chore::Fuzz(options) => sanitizer::fuzz(&options),
+            Chore::Linearizability(options) => linearizability::chore(&options),
             Chore::Bench(bench) => bench::run(&bench),
             Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),
             Chore::Cluster(ClusterChore::Down(which)) => cluster::down(which.instance),

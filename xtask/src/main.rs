@@ -8,6 +8,7 @@ mod cluster;
 mod crash;
 mod demo;
 mod images;
+mod linearizability;
 mod report;
 mod sanitizer;
 

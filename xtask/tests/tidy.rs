@@ -90,6 +90,21 @@ fn unsafe_code_stays_in_its_files() {
     assert_none(&found, "unsafe code belongs into the files that are listed in xtask/tests/tidy.rs");
 }
 
+#[test]
+fn no_image_holds_a_planted_bug() {
+    // Images are built from the Dockerfiles or, for tests, from what every other check is built from.
+    for (name, text) in files(&["Dockerfile.server", "Dockerfile.operator"]) {
+        assert!(!text.contains("--features") && !text.contains("planted"), "{name} asks for features");
+    }
+    let everything = fs::read_to_string(root().join("xtask/src/cargo.rs")).unwrap();
+    for package in ["conure-server", "conure-member"] {
+        assert!(
+            !everything.contains(&format!("{package}/{}", "planted-bugs")),
+            "{package} has its planted bugs"
+        );
+    }
+}
+
 /// A fenced shell block of a page, with the line before it.
 fn shell_blocks(text: &str) -> Vec<(usize, String)> {
     let lines: Vec<_> = text.lines().collect();

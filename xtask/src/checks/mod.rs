@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use conure_e2e::cluster::{Instance, Local, packages};
 
 use crate::report::Report;
-use crate::{cluster, crash, sanitizer};
+use crate::{cluster, crash, linearizability, sanitizer};
 
 /// Runs the checks and prints what they found.
 #[expect(clippy::print_stdout, reason = "the table and the verdict are this program's answer")]
@@ -27,6 +27,7 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
     crash::check(&mut report, if fast { 10_000 } else { 50_000 });
     if !fast {
         sanitizer::check(&mut report);
+        linearizability::check(&mut report);
         kubernetes(&mut report);
     }
     let left_out = fast.then_some("charts, images and end-to-end tests (--fast)");

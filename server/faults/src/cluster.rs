@@ -1,0 +1,232 @@
+//! The cluster: its members, who leads, and the administration that faults need.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex as Plain, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use conure_client::api::{Status, Suffrage};
+use conure_client::{Client, ClientError, problem};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinSet;
+
+use crate::member::{Member, Place, Start};
+use crate::network::{self, Partition};
+
+/// How long a member may take to tell its status.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often something is looked at that is waited for.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
+/// How long a member may take to be ready once nothing keeps it from that.
+pub(crate) const RECOVERY_LIMIT: Duration = Duration::from_secs(90);
+
+/// A member that a fault has for itself.
+pub(crate) type Held = OwnedMutexGuard<Member>;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) places: Vec<Place>,
+    members: Vec<Arc<Mutex<Member>>>,
+    /// Asks one member each, once.
+    asking: Vec<Client>,
+    /// Asks any of them for changes of the membership.
+    admin: Client,
+    /// What no fault explains.
+    problems: Plain<Vec<String>>,
+}
+
+impl Cluster {
+    /// Makes the network, starts the members and brings them together.
+    pub(crate) async fn start(count: usize, start: &Start, folder: &Path, sync: Duration) -> Result<Self> {
+        network::create(count)?;
+        let places: Vec<Place> = (0..count).map(Place::of).collect();
+        let members = (0..count).map(|number| Member::new(number, start.clone(), folder, sync));
+        let members = members.map(|member| Ok(Arc::new(Mutex::new(member?)))).collect::<Result<Vec<_>>>()?;
+        let asking = places
+            .iter()
+            .map(|place| Client::builder().server(&place.url).attempts(1).timeout(STATUS_TIMEOUT).build());
+        let asking = asking.collect::<Result<Vec<_>, _>>()?;
+        let urls = places.iter().map(|place| place.url.as_str());
+        let admin =
+            Client::builder().servers(urls).timeout(Duration::from_secs(5)).attempts(2 * 5).build()?;
+        let cluster = Self { places, members, asking, admin, problems: Plain::default() };
+        for (number, member) in cluster.members.iter().enumerate() {
+            member.lock().await.start(number == 0)?;
+        }
+        for number in 0..count {
+            cluster.until_it_answers(number).await?;
+            if number > 0 {
+                cluster.join(number, RECOVERY_LIMIT).await?;
+            }
+        }
+        cluster.until_ready().await?;
+        Ok(cluster)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Takes a member that no other fault has.
+    pub(crate) fn take(&self, member: usize) -> Option<Held> {
+        Arc::clone(self.members.get(member)?).try_lock_owned().ok()
+    }
+
+    /// Takes a member as soon as it is free.
+    pub(crate) async fn wait_for(&self, member: usize) -> Result<Held> {
+        let member = self.members.get(member).context("no such member")?;
+        Ok(Arc::clone(member).lock_owned().await)
+    }
+
+    /// Notes what no fault explains.
+    pub(crate) fn problem(&self, text: String) {
+        eprintln!("problem: {text}");
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+
+    pub(crate) fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) async fn status(&self, member: usize) -> Option<Status> {
+        self.asking.get(member)?.status().await.ok()
+    }
+
+    /// Figures of a member, by their path in `/raft/stats`.
+    pub(crate) async fn figure(&self, member: usize, path: &str) -> Option<u64> {
+        self.asking.get(member)?.raft_stats().await.ok()?.pointer(path)?.as_u64()
+    }
+
+    /// Who says that it leads, in the latest term.
+    pub(crate) async fn leader(&self) -> Option<usize> {
+        let mut asked = JoinSet::new();
+        for (number, client) in self.asking.iter().enumerate() {
+            let client = client.clone();
+            asked.spawn(async move { (number, client.status().await) });
+        }
+        let answers = asked.join_all().await;
+        let leaders = answers.into_iter().filter_map(|(number, status)| Some((number, status.ok()?)));
+        leaders.filter(|(_, status)| status.is_leader).max_by_key(|(_, status)| status.term).map(|(n, _)| n)
+    }
+
+    /// Waits until the process answers at all.
+    pub(crate) async fn until_it_answers(&self, member: usize) -> Result<()> {
+        let client = self.asking.get(member).context("no such member")?;
+        let began = Instant::now();
+        while client.livez().await.is_err() {
+            ensure!(began.elapsed() < RECOVERY_LIMIT, "m{} does not answer", member + 1);
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Joins a member, again and again until it is a voter.
+    pub(crate) async fn join(&self, member: usize, limit: Duration) -> Result<()> {
+        let place = self.places.get(member).context("no such member")?;
+        let began = Instant::now();
+        loop {
+            let last = match self.admin.join(&place.name, &place.raft).await {
+                Ok(answer) if answer.suffrage == Suffrage::Voter => return Ok(()),
+                Ok(answer) => {
+                    format!("it lags by {}", answer.last_index.saturating_sub(answer.matched_index))
+                }
+                Err(error) => error.to_string(),
+            };
+            if began.elapsed() > limit {
+                bail!("{} did not join within {} s: {last}", place.name, limit.as_secs());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Removes a member; false where the cluster refuses that now.
+    pub(crate) async fn remove(&self, member: usize, limit: Duration) -> Result<bool> {
+        let place = self.places.get(member).context("no such member")?;
+        let began = Instant::now();
+        loop {
+            match self.admin.remove(&place.name).await {
+                Ok(_) => return Ok(true),
+                Err(error) if error.is(problem::UNKNOWN_MEMBER) => return Ok(true),
+                Err(error) if error.status() == Some(409) => return Ok(false),
+                Err(error) if began.elapsed() > limit => {
+                    return Err(error).with_context(|| format!("{} could not be removed", place.name));
+                }
+                Err(_) => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+
+    /// Asks for another leader; refusals are no matter.
+    pub(crate) async fn transfer(&self, to: usize) -> Result<(), ClientError> {
+        let Some(place) = self.places.get(to) else { return Ok(()) };
+        self.admin.transfer_leadership(&place.name).await.map(drop)
+    }
+
+    /// Looks for processes that ended although no fault asked them to; those are started again.
+    pub(crate) fn supervise(&self) -> Result<()> {
+        for number in 0..self.count() {
+            let Some(mut member) = self.take(number) else { continue };
+            if let Some(status) = member.ended()? {
+                self.problem(format!("{} ended by itself: {status}", member.place.name));
+                member.start(false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All hear each other.
+    pub(crate) fn heal_network(&self) -> Result<()> {
+        network::set(&Partition::none(self.count()))
+    }
+
+    /// Everything is as it was: who was stopped runs, all hear each other.
+    pub(crate) async fn heal(&self) -> Result<()> {
+        self.heal_network()?;
+        for number in 0..self.count() {
+            let mut member = self.wait_for(number).await?;
+            member.resume();
+            member.set_clock(0)?;
+            member.volume.set_full(false);
+            member.volume.set_broken(false);
+            if !member.runs() {
+                member.start(false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until every member serves.
+    pub(crate) async fn until_ready(&self) -> Result<()> {
+        let began = Instant::now();
+        for (place, client) in self.places.iter().zip(&self.asking) {
+            loop {
+                let why = match client.readyz(None).await {
+                    Ok(probe) if probe.ok => break,
+                    Ok(probe) => probe.reason,
+                    Err(error) => error.to_string(),
+                };
+                if began.elapsed() > RECOVERY_LIMIT {
+                    bail!(
+                        "{} is not ready {} s after the last fault: {why}",
+                        place.name,
+                        RECOVERY_LIMIT.as_secs()
+                    );
+                }
+                self.supervise()?;
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the logs say of panics.
+    pub(crate) async fn panics(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for member in &self.members {
+            let member = member.lock().await;
+            found.extend(member.panics().into_iter().map(|line| format!("{}: {line}", member.place.name)));
+        }
+        found
+    }
+}

@@ -1,0 +1,103 @@
+//! A member's volume: a mounted [`Device`], or a plain folder where the kernel lets nobody mount one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fuser::{BackgroundSession, MountOption};
+
+use super::fuse::{Device, Files};
+use super::state::{Loss, State};
+
+/// More than any member writes in a run.
+const CAPACITY_BYTES: u64 = 8 << 30;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Volume {
+    at: PathBuf,
+    /// None for a plain folder.
+    device: Option<Arc<Device>>,
+    mount: Option<BackgroundSession>,
+    sync: Duration,
+}
+
+impl Volume {
+    /// A new, empty volume whose syncs take `sync`.
+    pub(crate) fn create(at: &Path, sync: Duration) -> Result<Self> {
+        fs::create_dir_all(at).with_context(|| at.display().to_string())?;
+        let mut volume = Self { at: at.to_owned(), device: None, mount: None, sync };
+        volume.replace()?;
+        Ok(volume)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.at
+    }
+
+    /// Whether this process may mount volumes, so that more than a wipe can happen to them.
+    pub(crate) fn may_mount() -> bool {
+        fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok()
+    }
+
+    fn mount(&mut self) -> Result<()> {
+        let Some(device) = &self.device else { return Ok(()) };
+        let mut config = fuser::Config::default();
+        config.mount_options =
+            vec![MountOption::FSName("conure-faults".into()), MountOption::NoAtime, MountOption::NoDev];
+        let session = fuser::spawn_mount(Files(Arc::clone(device)), &self.at, &config)
+            .with_context(|| format!("cannot mount a volume at {}", self.at.display()))?;
+        self.mount = Some(session);
+        Ok(())
+    }
+
+    fn unmount(&mut self) -> Result<()> {
+        let Some(session) = self.mount.take() else { return Ok(()) };
+        session.umount_and_join().with_context(|| format!("cannot unmount {}", self.at.display()))
+    }
+
+    /// The power fails under it; its process has ended.
+    pub(crate) fn lose_power(&mut self, loss: Loss) -> Result<()> {
+        self.unmount()?;
+        if let Some(device) = &self.device {
+            device.state().lose_power(loss);
+        }
+        self.mount()
+    }
+
+    /// Another, empty volume takes its place; its process has ended.
+    pub(crate) fn replace(&mut self) -> Result<()> {
+        self.unmount()?;
+        if Self::may_mount() {
+            self.device = Some(Arc::new(Device::new(State::new(CAPACITY_BYTES))));
+            self.set_sync(self.sync);
+            return self.mount();
+        }
+        fs::remove_dir_all(&self.at)?;
+        Ok(fs::create_dir(&self.at)?)
+    }
+
+    /// From now on no new page can be had, or as many as ever.
+    pub(crate) fn set_full(&self, full: bool) {
+        let Some(device) = &self.device else { return };
+        let mut state = device.state();
+        let used_bytes = state.used() * super::PAGE_BYTES as u64;
+        state.set_capacity(if full { used_bytes } else { CAPACITY_BYTES });
+    }
+
+    /// From now on syncs fail, or work again.
+    pub(crate) fn set_broken(&self, broken: bool) {
+        if let Some(device) = &self.device {
+            device.broken.store(broken, Ordering::Relaxed);
+        }
+    }
+
+    fn set_sync(&self, sync: Duration) {
+        if let Some(device) = &self.device {
+            device.sync_us.store(u64::try_from(sync.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+}

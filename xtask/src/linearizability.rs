@@ -1,0 +1,167 @@
+//! `cargo xtask linearizability`: compiles the members, the faults and the judge, and lets them run.
+//!
+//! The programs are no part of this one, so that no other chore has to compile them.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use conure_e2e::cluster::packages;
+use conure_e2e::process::run_lines;
+use conure_e2e::progress::{Step, step};
+
+use crate::cargo::{self, cargo, root, target};
+use crate::report::Report;
+
+/// A cold build of the judge downloads porcupine.
+const GO_LIMIT: Duration = Duration::from_mins(10);
+
+/// The packages of `ip`, `nft`, `unshare`, `mount` and the library that makes clocks jump.
+const PACKAGES: [&str; 5] = ["iproute2", "libfaketime", "mount", "nftables", "util-linux"];
+
+/// How long the check of `cargo xtask test` lets faults and clients go on.
+const CHECK_SECONDS: u64 = 120;
+
+/// How long each planted bug has to be caught.
+const PLANTED_LIMIT: Duration = Duration::from_mins(5);
+
+/// The bugs that members can be built with, and the faults that bring each to light.
+const PLANTED: [(&str, &str); 3] = [
+    ("acks-before-fsync", "power-loss"),
+    ("reads-without-barrier", "cut-off-leader,one-way,pause"),
+    ("reuses-node-id", "wipe"),
+];
+
+/// What is passed on.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// `--seconds N`, `--seed S`, `--fault LIST`, `--members N`, `--rate N` and what else conure-faults takes; after `--`,
+    /// `--help` lists all of it.
+    #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    passed_on: Vec<String>,
+}
+
+/// Compiles and runs.
+pub(crate) fn chore(options: &Options) -> Result<ExitCode> {
+    install()?;
+    step("compiling the members and the faults", |step| {
+        let mut build = Command::new("cargo");
+        build.args(["build", "--locked", "-p", "conure-server", "-p", "conure-faults", "--bins"]);
+        cargo::run(build.current_dir(root()), "linearizability-build", step)
+    })?;
+    compile_judge()?;
+    let mut faults = faults("conure-db")?;
+    let status = faults.args(&options.passed_on).status().context("cannot start conure-faults")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks of `cargo xtask test`, as root: some minutes of everything, and that bugs are caught.
+pub(crate) fn check(report: &mut Report) {
+    let compiled = report.check("members and faults compiled", |step| {
+        install()?;
+        cargo::run(cargo("build").arg("--bins"), "faults-build", step)?;
+        let mut planted = cargo("build");
+        planted.args(["--bin", "conure-db-planted", "--features", "conure-server/planted-bugs"]);
+        cargo::run(&mut planted, "planted-build", step)?;
+        compile_judge()?;
+        for arguments in [["vet", "."], ["test", "."]] {
+            run_lines(&mut go(&arguments), &cargo::logs().join("judge-test.log"), GO_LIMIT, |line| {
+                step.at(line)
+            })?;
+        }
+        Ok(String::new())
+    });
+    const NAMES: [&str; 2] = ["linearizability under faults", "planted bugs of replication"];
+    if !compiled {
+        return report.not_run(&NAMES);
+    }
+    report.check(NAMES[0], |step| {
+        let mut faults = faults("conure-db")?;
+        faults.args(["--seconds", &CHECK_SECONDS.to_string()]);
+        let limit = Duration::from_secs(CHECK_SECONDS) + Duration::from_mins(10);
+        last_line(&mut faults, "linearizability", limit, step)
+    });
+    report.check(NAMES[1], |step| {
+        let caught =
+            PLANTED.map(|(bug, faults)| catch(bug, faults, step)).into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(caught.join(", "))
+    });
+}
+
+fn install() -> Result<()> {
+    packages::ensure(&PACKAGES)
+}
+
+fn judge() -> PathBuf {
+    target().join("faults/judge")
+}
+
+fn compile_judge() -> Result<()> {
+    step("compiling the judge of histories", |step| {
+        let mut build = go(&["build", "-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-o"]);
+        run_lines(build.arg(judge()).arg("."), &cargo::logs().join("judge-build.log"), GO_LIMIT, |line| {
+            step.at(line)
+        })
+        .context("the judge of histories is built with Go: install Go 1.25 or newer")
+    })
+}
+
+/// Go, in the judge's folder.
+fn go(arguments: &[&str]) -> Command {
+    let mut go = Command::new("go");
+    go.args(arguments).current_dir(root().join("server/faults/judge"));
+    go.env("CGO_ENABLED", "0").env("GOFLAGS", "");
+    go
+}
+
+/// conure-faults over the members' program of this name.
+fn faults(members: &str) -> Result<Command> {
+    let programs = cargo::binaries();
+    let mut command = Command::new(programs.join("conure-faults"));
+    command.arg("--conure-db").arg(programs.join(members)).arg("--judge").arg(judge());
+    command.arg("--folder").arg(target().join("faults"));
+    ensure!(programs.join(members).exists(), "{members} was not compiled");
+    Ok(command)
+}
+
+/// Runs it; its last line is the value.
+fn last_line(command: &mut Command, log: &str, limit: Duration, step: &Step) -> Result<String> {
+    let mut last = String::new();
+    let ran = run_lines(command, &cargo::logs().join(format!("{log}.log")), limit, |line| {
+        step.at(line);
+        line.clone_into(&mut last);
+    });
+    ran.with_context(|| last.clone())?;
+    Ok(last)
+}
+
+/// Runs short histories, each of another seed, until one of them shows the bug.
+fn catch(bug: &str, list: &str, step: &Step) -> Result<String> {
+    let began = Instant::now();
+    while began.elapsed() < PLANTED_LIMIT {
+        let mut faults = faults("conure-db-planted")?;
+        faults.args(["--planted", bug, "--fault", list, "--seconds", "20"]);
+        let mut verdict = String::new();
+        let ran = run_lines(
+            &mut faults,
+            &cargo::logs().join(format!("planted-{bug}.log")),
+            PLANTED_LIMIT,
+            |line| {
+                step.at(format!("{bug}: {line}"));
+                if line.starts_with("FAILED") || line.starts_with("LINEARIZABLE") {
+                    line.clone_into(&mut verdict);
+                }
+            },
+        );
+        match ran {
+            Ok(()) => {}
+            Err(_) if verdict.starts_with("FAILED") => {
+                return Ok(format!("{bug} caught in {} s", began.elapsed().as_secs()));
+            }
+            Err(error) => return Err(error.context(format!("{bug}: no verdict"))),
+        }
+    }
+    bail!("the planted bug {bug} was not caught in {} s", PLANTED_LIMIT.as_secs())
+}
