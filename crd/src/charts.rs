@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::readme;
+
 /// Where the operator's plain manifest is, from the top of the repository.
 pub const OPERATOR_MANIFEST: &str = "manifests/operator.yaml";
 
@@ -22,7 +24,10 @@ metadata:
     pod-security.kubernetes.io/enforce: restricted
 ";
 
-/// Why a chart could not be rendered.
+/// The charts, from the top of the repository.
+pub const CHARTS: [&str; 3] = ["charts/conuredb-operator", "charts/conuredb-ha", "charts/conuredb-single"];
+
+/// Why a chart could not be rendered or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChartError {
@@ -33,6 +38,22 @@ pub enum ChartError {
         program: PathBuf,
         /// Why it did not start.
         source: std::io::Error,
+    },
+    /// A file of a chart could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file of a chart is no YAML.
+    #[error("{chart}: {source}")]
+    Yaml {
+        /// The chart.
+        chart: &'static str,
+        /// What is wrong.
+        source: serde_yaml::Error,
     },
     /// Helm refused.
     #[error("helm {arguments}: {message}")]
@@ -86,4 +107,18 @@ pub fn operator_manifest() -> Result<String, ChartError> {
         manifest.push('\n');
     }
     Ok(manifest)
+}
+
+/// The README page of every chart, by its path from the top of the repository.
+pub fn readmes() -> Result<Vec<(String, String)>, ChartError> {
+    let read = |path: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+        std::fs::read_to_string(&path).map_err(|source| ChartError::Read { path, source })
+    };
+    let page = |chart: &'static str| {
+        let (about, values) = (read(&format!("{chart}/Chart.yaml"))?, read(&format!("{chart}/values.yaml"))?);
+        let page = readme::page(&about, &values).map_err(|source| ChartError::Yaml { chart, source })?;
+        Ok((format!("{chart}/README.md"), page))
+    };
+    CHARTS.into_iter().map(page).collect()
 }

@@ -10,6 +10,8 @@ pub mod charts;
 pub mod defaults;
 pub mod generated;
 pub mod names;
+#[cfg(feature = "charts")]
+pub mod readme;
 pub mod rules;
 pub mod schema;
 pub mod spec;

@@ -96,13 +96,23 @@ fn charts_are_taken() {
     // The namespace of the plain manifest is not there in a dry run, so the chart is rendered into one that is.
     let operator =
         ["template", "o", "charts/conuredb-operator", "--namespace", "default", "--set", "crd.install=false"];
-    for namespaced in [&[][..], &["--set", "watchNamespace=default"]] {
+    for namespaced in [
+        &[][..],
+        &["--set", "watchNamespace=default"],
+        &["--set", "networkPolicy.enabled=true,metrics.dashboard=true"],
+    ] {
         dry_run(&helm(&[&operator, namespaced].concat()).unwrap()).unwrap();
     }
     assert!(charts::operator_manifest().unwrap().contains("kind: Deployment"));
     for values in [
         &["charts/conuredb-single"][..],
+        &["charts/conuredb-single", "--set", "networkPolicy.enabled=true"],
         &["charts/conuredb-ha"],
+        &[
+            "charts/conuredb-ha",
+            "--set-json",
+            r#"networkPolicy={"enabled":true,"clients":[{"podSelector":{"matchLabels":{"app":"web"}}}]}"#,
+        ],
         &["charts/conuredb-ha", "--values", "charts/conuredb-ha/values-dev.yaml"],
         &["charts/conuredb-ha", "--values", "charts/conuredb-ha/values-prod.yaml"],
     ] {

@@ -2,12 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
 
-use conure_crd::charts::{OPERATOR_MANIFEST, helm, operator_manifest};
+use conure_crd::charts::{CHARTS, OPERATOR_MANIFEST, helm, operator_manifest, readmes};
 use kube::core::cel::Validator;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-const CHARTS: [&str; 3] = ["charts/conuredb-operator", "charts/conuredb-ha", "charts/conuredb-single"];
 const OPERATOR: &str = CHARTS[0];
 const HA: &str = CHARTS[1];
 const SINGLE: &str = CHARTS[2];
@@ -212,11 +211,14 @@ fn values_that_mean_nothing_are_refused() {
         ("fullnameOverride=A", "/fullnameOverride"),
         ("serverConfig.barrierTimeout=3", "/serverConfig/barrierTimeout"),
         ("voters.resources.request.cpu=1", "'request' not allowed"),
+        ("networkPolicy.enabled=maybe", "/networkPolicy/enabled"),
     ] {
         assert_refused(HA, &["--set", value], place);
     }
     assert_refused(SINGLE, &["--set", "arbiter.mode=always"], "'arbiter' not allowed");
     assert_refused(OPERATOR, &["--set", "logLevel=loud"], "/logLevel");
+    assert_refused(OPERATOR, &["--set", "resources.request.cpu=1"], "'request' not allowed");
+    assert_refused(OPERATOR, &["--set", "metrics.rules=true"], "'rules' not allowed");
 }
 
 #[test]
@@ -326,8 +328,82 @@ fn plain_manifest_is_what_the_chart_renders() {
 }
 
 #[test]
+fn readmes_are_what_the_values_say() {
+    for (path, page) in readmes().unwrap() {
+        let committed = text(&path);
+        let mend = "run `cargo run -p conure-crd --features charts --bin crdgen`";
+        assert!(committed == page, "{path} is out of date: {mend}");
+    }
+}
+
+/// What the charts render, kept, so that a change of it is seen by whoever makes it.
+#[test]
+fn rendered_output_is_as_it_was_kept() {
+    let everything = ["--set", "networkPolicy.enabled=true"];
+    let sets: [(&str, &str, &[&str]); 7] = [
+        ("operator", OPERATOR, &["--set", "crd.install=false"]),
+        (
+            "operator_of_one_namespace_with_everything",
+            OPERATOR,
+            &[
+                "--set",
+                "crd.install=false,watchNamespace=db,networkPolicy.enabled=true,metrics.serviceMonitor=true",
+                "--set",
+                "metrics.prometheusRule=true,metrics.dashboard=true,priorityClassName=high",
+            ],
+        ),
+        ("ha", HA, &[]),
+        ("ha_dev", HA, &["--values", "charts/conuredb-ha/values-dev.yaml"]),
+        ("ha_prod", HA, &["--values", "charts/conuredb-ha/values-prod.yaml"]),
+        (
+            "ha_with_a_network_policy",
+            HA,
+            &[
+                "--set",
+                "networkPolicy.enabled=true",
+                "--set-json",
+                r#"networkPolicy.clients=[{"podSelector":{"matchLabels":{"app":"web"}}}]"#,
+            ],
+        ),
+        ("single", SINGLE, &everything),
+    ];
+    for (name, chart, arguments) in sets {
+        let rendered =
+            helm(&[&["template", "release", chart, "--namespace", "somewhere"], arguments].concat());
+        insta::assert_snapshot!(name, rendered.unwrap());
+    }
+}
+
+#[test]
+fn alerts_of_the_chart_are_the_rules_file() {
+    let objects = render(OPERATOR, &["--set", "metrics.prometheusRule=true"]);
+    let [rule] = of_kind(&objects, "PrometheusRule")[..] else { panic!("not one PrometheusRule") };
+    let file: Value = serde_yaml::from_str(&text("charts/conuredb-operator/files/alerts.yaml")).unwrap();
+    assert_eq!(rule["spec"], file);
+    for alert in file["groups"][0]["rules"].as_array().unwrap() {
+        let summary = alert["annotations"]["summary"].as_str();
+        assert!(summary.is_some() && alert["labels"]["severity"].is_string(), "{alert}");
+    }
+}
+
+#[test]
+fn network_policy_keeps_strangers_off_the_raft_port() {
+    for chart in [HA, SINGLE] {
+        assert!(of_kind(&render(chart, &[]), "NetworkPolicy").is_empty());
+        let objects = render(chart, &["--set", "networkPolicy.enabled=true,fullnameOverride=other"]);
+        let [policy] = of_kind(&objects, "NetworkPolicy")[..] else { panic!("not one policy") };
+        let members = json!({"matchLabels": {"app.kubernetes.io/name": "conuredb", "app.kubernetes.io/instance": "other"}});
+        assert_eq!(policy["spec"]["podSelector"], members);
+        let raft = &policy["spec"]["ingress"][0];
+        assert_eq!(raft["ports"], json!([{"port": 7001, "protocol": "TCP"}]));
+        assert_eq!(raft["from"], json!([{"podSelector": members}]));
+        assert_eq!(policy["spec"]["ingress"][1]["from"], Value::Null);
+    }
+}
+
+#[test]
 fn both_cluster_charts_share_their_helpers() {
-    for file in ["_helpers.tpl", "tests/write-read.yaml"] {
+    for file in ["_helpers.tpl", "networkpolicy.yaml", "tests/write-read.yaml"] {
         assert!(
             text(&format!("{HA}/templates/{file}")) == text(&format!("{SINGLE}/templates/{file}")),
             "{file}"

@@ -1,6 +1,7 @@
 //! Writes the files that are made from this crate: run it after a change to the resource, and commit what it wrote.
 //!
-//! With the feature `charts`, and helm on the path or in `CONURE_HELM`, it writes the operator's plain manifest too.
+//! With the feature `charts`, and helm on the path or in `CONURE_HELM`, it writes the charts' README pages and the operator's plain
+//! manifest too.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,7 +26,12 @@ fn write_all() -> Result<(), Box<dyn std::error::Error>> {
     }
     // After the definition: the chart is rendered with the copy just written.
     #[cfg(feature = "charts")]
-    write(&top, conure_crd::charts::OPERATOR_MANIFEST, &conure_crd::charts::operator_manifest()?)?;
+    {
+        for (path, content) in conure_crd::charts::readmes()? {
+            write(&top, &path, &content)?;
+        }
+        write(&top, conure_crd::charts::OPERATOR_MANIFEST, &conure_crd::charts::operator_manifest()?)?;
+    }
     Ok(())
 }
 
