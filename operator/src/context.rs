@@ -9,7 +9,9 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 
+use crate::failpoint;
 use crate::metrics::Metrics;
+use crate::rest::Rests;
 
 /// What the operator calls itself in events.
 const REPORTER: &str = "conure-operator";
@@ -47,6 +49,8 @@ pub struct Context {
     pub default_image: String,
     /// What is counted.
     pub metrics: Metrics,
+    /// Which clusters have nothing to be done.
+    pub rests: Rests,
     /// One for all, so that repeated events become one with a count.
     recorder: Recorder,
     /// Since when a cluster fails, by namespace and name. Only the pace and the tone depend on it, never what is done.
@@ -58,7 +62,7 @@ impl Context {
     pub fn new(client: Client, default_image: String, metrics: Metrics, instance: Option<String>) -> Self {
         let reporter = Reporter { controller: REPORTER.to_owned(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, default_image, metrics, recorder, failures: Mutex::default() }
+        Self { client, default_image, metrics, rests: Rests::default(), recorder, failures: Mutex::default() }
     }
 
     /// Publishes an event; one that cannot be published is logged, and holds nothing up.
@@ -82,7 +86,10 @@ impl Context {
             }),
         };
         let reason = &note.reason;
-        if let Err(error) = self.recorder.publish(&event, &cluster.object_ref(&())).await {
+        failpoint::pass("before_publish_event");
+        let published = self.recorder.publish(&event, &cluster.object_ref(&())).await;
+        failpoint::pass("after_publish_event");
+        if let Err(error) = published {
             tracing::warn!(reason, %error, "an event cannot be published");
         }
     }
@@ -94,6 +101,13 @@ impl Context {
         let first = failures.entry((namespace.to_owned(), name.to_owned())).or_insert_with(Instant::now);
         let lasting = first.elapsed();
         (lasting, (lasting / 4).clamp(BACKOFF_MIN, BACKOFF_MAX))
+    }
+
+    /// The cluster is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.metrics.forget(namespace, name);
+        self.rests.forget(namespace, name);
+        self.succeeded(namespace, name);
     }
 
     /// Forgets the failures of a cluster.

@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config as ControllerConfig};
+use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -26,6 +26,11 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A spec that cannot be read is looked at again when it changes, and after this long.
 const UNREADABLE: Duration = Duration::from_secs(60);
 
+/// An API server or a member that hangs must not hold up its cluster for ever: the next pass carries on.
+const PASS_MAX: Duration = Duration::from_mins(2);
+/// The members of a cluster at rest are asked this often.
+const AT_REST: Duration = Duration::from_secs(10);
+
 type Guarded = DeserializeGuard<ConureCluster>;
 
 /// Works until `stop`; what is being done then is finished.
@@ -36,18 +41,21 @@ pub async fn run(context: Arc<Context>, config: &Config, stop: CancellationToken
     let all = watcher::Config::default();
     Controller::new(api::<Guarded>(&client, namespace), all)
         .with_config(ControllerConfig::default().concurrency(config.concurrency).debounce(DEBOUNCE))
-        .owns(api::<StatefulSet>(&client, namespace), mine.clone())
-        .owns(api::<Service>(&client, namespace), mine.clone())
-        .owns(api::<PodDisruptionBudget>(&client, namespace), mine.clone())
-        .watches(api::<Pod>(&client, namespace), mine.clone(), |pod| cluster_of(&pod))
-        .watches(api::<PersistentVolumeClaim>(&client, namespace), mine, |claim| cluster_of(&claim))
+        .watches(api::<StatefulSet>(&client, namespace), mine.clone(), touching(&context))
+        .watches(api::<Service>(&client, namespace), mine.clone(), touching(&context))
+        .watches(api::<PodDisruptionBudget>(&client, namespace), mine.clone(), touching(&context))
+        .watches(api::<Pod>(&client, namespace), mine.clone(), touching(&context))
+        .watches(api::<PersistentVolumeClaim>(&client, namespace), mine, touching(&context))
         .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(one, again_after, context)
-        .for_each(async |result| {
-            if let Err(error) = result {
-                // The object was deleted since it was queued, or a watch broke and is being opened again.
-                tracing::debug!(%error, "the controller goes on");
+        .run(one, again_after, Arc::clone(&context))
+        .for_each(async |result| match result {
+            Ok(_) => {}
+            // Whatever is deleted is queued once more, and then there is nothing to make a pass over.
+            Err(ControllerError::ObjectNotFound(gone)) => {
+                context.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
             }
+            // A watch broke and is being opened again, or a pass failed, which was told where it happened.
+            Err(error) => tracing::debug!(%error, "the controller goes on"),
         })
         .await;
 }
@@ -62,7 +70,17 @@ where
     }
 }
 
-/// The cluster that a pod or claim belongs to: both carry the StatefulSet's selector.
+/// Ends the rest of the cluster that a changed object belongs to, and sets it going.
+fn touching<K: ResourceExt>(context: &Arc<Context>) -> impl Fn(K) -> Option<ObjectRef<Guarded>> + use<K> {
+    let context = Arc::clone(context);
+    move |object| {
+        let cluster = cluster_of(&object)?;
+        context.rests.touch(cluster.namespace.as_deref().unwrap_or_default(), &cluster.name);
+        Some(cluster)
+    }
+}
+
+/// The cluster that an object belongs to: every one carries the labels, pods and claims by their StatefulSet's selector.
 fn cluster_of(object: &impl ResourceExt) -> Option<ObjectRef<Guarded>> {
     let cluster = object.labels().get("app.kubernetes.io/instance")?;
     Some(ObjectRef::new(cluster).within(&object.namespace()?))
@@ -75,9 +93,14 @@ async fn one(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Rec
         tracing::error!(namespace, cluster = name, %error, "this resource cannot be read and is left alone; correct its spec");
         return Ok(Action::requeue(UNREADABLE));
     }
-    let span = tracing::info_span!("reconcile", namespace, cluster = name);
+    let version = guarded.resource_version();
+    if context.rests.still(&context.client, &namespace, &name, version.as_deref()).await {
+        return Ok(Action::requeue(AT_REST));
+    }
+    let span = tracing::info_span!("reconcile", namespace, cluster = name, trace_id = %uuid::Uuid::new_v4().simple());
     let begun = Instant::now();
-    let result = reconcile(&context, &namespace, &name).instrument(span).await;
+    let pass = reconcile(&context, &namespace, &name).instrument(span);
+    let result = tokio::time::timeout(PASS_MAX, pass).await.unwrap_or(Err(ReconcileError::Late(PASS_MAX)));
     context.metrics.reconciled(begun.elapsed(), result.is_ok());
     Ok(match result? {
         Some(wait) => Action::requeue(wait),

@@ -13,4 +13,5 @@ pub mod failpoint;
 pub mod http;
 pub mod metrics;
 pub mod reconcile;
+pub mod rest;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Parser;
 use conure_operator::config::Config;
@@ -13,6 +14,9 @@ use conure_operator::metrics::Metrics;
 use conure_operator::{controller, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// How long the API server may be silent on a connection with a request under way.
+const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -36,7 +40,11 @@ async fn main() -> ExitCode {
 
 async fn run(config: &Config) -> Result<(), Failure> {
     let stop = stop_on_signal()?;
-    let client = kube::Client::try_default().await?;
+    let mut api = kube::Config::infer().await?;
+    // A watch ends after 290 s at the latest; one that is silent for longer has lost its connection.
+    api.read_timeout = Some(READ_TIMEOUT);
+    api.reset_reader_on_write = true;
+    let client = kube::Client::try_from(api)?;
     let metrics = Metrics::default();
     let context =
         Arc::new(Context::new(client.clone(), config.server_image.clone(), metrics, config.instance.clone()));

@@ -40,6 +40,7 @@ pub struct Metrics {
     actions: Family<ActionLabels, Counter>,
     conditions: Family<ConditionLabels, Gauge>,
     members: Family<ClusterLabels, Gauge>,
+    all_members: Family<ClusterLabels, Gauge>,
     leading: Gauge,
 }
 
@@ -53,6 +54,7 @@ impl Default for Metrics {
             actions: Family::default(),
             conditions: Family::default(),
             members: Family::default(),
+            all_members: Family::default(),
             leading: Gauge::default(),
             registry: Registry::default(),
         };
@@ -69,6 +71,11 @@ impl Default for Metrics {
             "cluster_ready_members",
             "Ready members, the arbiter included",
             metrics.members.clone(),
+        );
+        registry.register(
+            "cluster_members",
+            "Members that there are or shall be, the arbiter included",
+            metrics.all_members.clone(),
         );
         registry.register("leading", "1 while this operator holds the lease", metrics.leading.clone());
         Self { registry, ..metrics }
@@ -107,7 +114,9 @@ impl Metrics {
         }
         let ready = status.members.iter().filter(|member| member.ready).count();
         let labels = ClusterLabels { namespace: namespace.to_owned(), name: name.to_owned() };
+        let all = status.members.len();
         self.members.get_or_create(&labels).set(i64::try_from(ready).unwrap_or(i64::MAX));
+        self.all_members.get_or_create(&labels).set(i64::try_from(all).unwrap_or(i64::MAX));
     }
 
     /// A cluster is gone: its series end.
@@ -119,7 +128,9 @@ impl Metrics {
                 condition: condition.to_owned(),
             });
         }
-        self.members.remove(&ClusterLabels { namespace: namespace.to_owned(), name: name.to_owned() });
+        let labels = ClusterLabels { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.members.remove(&labels);
+        self.all_members.remove(&labels);
     }
 
     /// Whether this process holds the lease.
@@ -139,10 +150,8 @@ impl Metrics {
 mod tests {
     use super::*;
 
-    #[test]
-    fn series_of_a_cluster_come_and_go() {
-        let metrics = Metrics::default();
-        let status = conure_crd::ConureClusterStatus {
+    fn ready() -> conure_crd::ConureClusterStatus {
+        conure_crd::ConureClusterStatus {
             conditions: vec![k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
                 type_: "Ready".into(),
                 status: "True".into(),
@@ -154,11 +163,46 @@ mod tests {
                 ),
             }],
             ..Default::default()
-        };
-        metrics.cluster("db", "conure", &status);
+        }
+    }
+
+    #[test]
+    fn series_of_a_cluster_come_and_go() {
+        let metrics = Metrics::default();
+        metrics.cluster("db", "conure", &ready());
         let line = r#"conure_operator_cluster_condition{namespace="db",name="conure",condition="Ready"} 1"#;
         assert!(metrics.text().unwrap().contains(line), "{}", metrics.text().unwrap());
         metrics.forget("db", "conure");
         assert!(!metrics.text().unwrap().contains(line));
+    }
+
+    /// What `alerts.yaml` and `dashboard.json` of the operator's chart may ask for.
+    fn known() -> Vec<String> {
+        let metrics = Metrics::default();
+        // A family shows itself with its first series.
+        metrics.cluster("db", "conure", &ready());
+        metrics.acted("Join");
+        let text = metrics.text().unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let suffixes = ["", "_total", "_bucket", "_sum", "_count"];
+        names.flat_map(|name| suffixes.map(|suffix| format!("{name}{suffix}"))).collect()
+    }
+
+    #[test]
+    fn alerts_and_dashboard_ask_for_figures_that_there_are() {
+        for file in ["alerts.yaml", "dashboard.json"] {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/conuredb-operator/files");
+            let text = std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+            let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+            let asked: Vec<&str> =
+                text.split(word).filter(|word| word.starts_with("conure_operator_")).collect();
+            assert!(asked.len() > 5, "{file} asks for {asked:?}");
+            for name in asked {
+                assert!(
+                    known().iter().any(|known| known == name),
+                    "{file} asks for {name}, which is not there"
+                );
+            }
+        }
     }
 }

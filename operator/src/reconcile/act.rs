@@ -99,6 +99,7 @@ async fn bootstrap(
         blueprint.identity.bootstrap_volume = Some(uid);
         failpoint::pass("before_record_bootstrap");
         write_set(context, &blueprint, Component::Bootstrap).await?;
+        failpoint::pass("after_record_bootstrap");
     }
     let what = format!("bootstrapping {pod}");
     let client = member(observed, &pod, &what)?;

@@ -126,6 +126,7 @@ where
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     tracing::info!(kind, name, "applies");
     let written = api.patch(&name, &params, &Patch::Apply(&desired)).await;
+    failpoint::pass("after_apply");
     written.map(|_| true).map_err(|source| ApplyError::Write { kind, name, source })
 }
 
@@ -134,10 +135,9 @@ async fn create_secret(client: &Client, namespace: &str, secret: &Secret) -> Res
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let name = secret.name_any();
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    match api.create(&params, secret).await {
-        Ok(_) => Ok(()),
-        Err(source) => Err(ApplyError::Write { kind: "Secret".to_owned(), name, source }),
-    }
+    let created = api.create(&params, secret).await;
+    failpoint::pass("after_create_secret");
+    created.map(drop).map_err(|source| ApplyError::Write { kind: "Secret".to_owned(), name, source })
 }
 
 async fn remove_budget(
@@ -147,7 +147,10 @@ async fn remove_budget(
 ) -> Result<(), ApplyError> {
     let api: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), namespace);
     let name = live.name_any();
-    match api.delete(&name, &DeleteParams::default()).await {
+    failpoint::pass("before_delete_budget");
+    let deleted = api.delete(&name, &DeleteParams::default()).await;
+    failpoint::pass("after_delete_budget");
+    match deleted {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
         Err(source) => Err(ApplyError::Write { kind: "PodDisruptionBudget".to_owned(), name, source }),

@@ -20,13 +20,12 @@ pub mod view;
 
 use std::time::Duration;
 
-use conure_crd::ConureCluster;
+use conure_crd::{ConureCluster, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use crate::context::{Context, Note};
-use crate::failpoint;
 use act::Outcome;
 use build::{Blueprint, Identity, image};
 use observe::Observed;
@@ -45,6 +44,9 @@ pub enum ReconcileError {
     /// The status could not be written.
     #[error(transparent)]
     Status(#[from] status::StatusError),
+    /// Something hung.
+    #[error("the pass was not through after {} s", .0.as_secs())]
+    Late(Duration),
 }
 
 /// One pass. Answers when to look again, `None` for not before something changes.
@@ -53,10 +55,10 @@ pub async fn reconcile(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Duration>, ReconcileError> {
+    let ticket = context.rests.begin(namespace, name);
     let seen = observe::observe(&context.client, namespace, name).await?;
     let Some(observed) = seen.filter(|seen| seen.cluster.metadata.deletion_timestamp.is_none()) else {
-        context.metrics.forget(namespace, name);
-        context.succeeded(namespace, name);
+        context.forget(namespace, name);
         return Ok(None);
     };
     if let Err(refusal) = validate::validate(&observed) {
@@ -69,7 +71,6 @@ pub async fn reconcile(
         finish(context, &observed, &Pass::Named(id.clone()), true).await?;
         let note = Note::normal("ClusterIDAssigned", format!("the cluster is {id}"));
         context.event(&observed.cluster, "Bootstrap", &note).await;
-        failpoint::pass("after_write_cluster_id");
         return Ok(Some(pace::AT_ONCE));
     };
 
@@ -119,7 +120,9 @@ pub async fn reconcile(
         step: &step,
         held_up,
     };
-    finish(context, &observed, &Pass::Planned(planned), false).await?;
+    if finish(context, &observed, &Pass::Planned(planned), false).await? {
+        context.rests.rest(namespace, name, ticket, &observed);
+    }
     Ok(Some(again))
 }
 
@@ -182,13 +185,13 @@ fn failed(
     (HeldUp { reason, message: error.to_string(), wrong }, wait)
 }
 
-/// Writes the status, and an event for what became better or worse.
+/// Writes the status, and an event for what became better or worse. Answers whether all is well and was before.
 async fn finish(
     context: &Context,
     observed: &Observed,
     pass: &Pass<'_>,
     guarded: bool,
-) -> Result<(), ReconcileError> {
+) -> Result<bool, ReconcileError> {
     let cluster = &observed.cluster;
     let status = status::status(observed, pass, Time(Timestamp::now()));
     let written = status::write(&context.client, cluster, &status, guarded).await?;
@@ -200,5 +203,6 @@ async fn finish(
             context.event(cluster, "Reconcile", &note).await;
         }
     }
-    Ok(())
+    let is = |kind, value| status.conditions.iter().any(|c| c.type_ == kind && c.status == value);
+    Ok(!written && is(condition::READY, "True") && is(condition::DEGRADED, "False"))
 }

@@ -36,12 +36,15 @@ pub fn address(pod: &Pod) -> Option<String> {
     })
 }
 
-/// Asks every pod that runs; whoever does not answer in time is not in the result.
-pub(super) async fn ask_all(pods: impl Iterator<Item = &Pod>) -> BTreeMap<String, MemberAnswer> {
-    let targets: Vec<(String, String)> = pods
-        .filter(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running"))
+/// Name and address of every pod that runs.
+pub(super) fn addresses<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<(String, String)> {
+    pods.filter(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running"))
         .filter_map(|pod| Some((pod.name_any(), address(pod)?)))
-        .collect();
+        .collect()
+}
+
+/// Asks each member at its address; whoever does not answer in time is not in the result.
+pub async fn ask_all(targets: Vec<(String, String)>) -> BTreeMap<String, MemberAnswer> {
     futures::stream::iter(targets)
         .map(|(name, address)| async move {
             match ask(&address).await {

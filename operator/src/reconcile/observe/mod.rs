@@ -17,7 +17,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use super::build::TOKEN_KEY;
-pub use members::{MemberAnswer, address};
+pub use members::{MemberAnswer, address, ask_all};
 pub use trouble::{Trouble, UNSCHEDULABLE, claim_trouble, is_stuck, pod_trouble, secret_trouble};
 
 /// A pod that ran before says why it stopped in a handful of events; more would be noise.
@@ -88,6 +88,11 @@ impl Observed {
         })
     }
 
+    /// Name and address of every pod that runs.
+    pub fn addresses(&self) -> Vec<(String, String)> {
+        members::addresses(self.pods.values())
+    }
+
     /// Whether the object was made for this very resource.
     pub fn owns(&self, object: &impl ResourceExt) -> bool {
         let uid = self.cluster.uid();
@@ -141,7 +146,7 @@ pub async fn observe(client: &Client, namespace: &str, name: &str) -> Result<Opt
     let pods = pods.into_iter().filter(|pod| names::parse_pod(name, &pod.name_any()).is_some());
     observed.pods = pods.map(|pod| (pod.name_any(), pod)).collect();
     let (claims, answers) = tokio::try_join!(claims(client, namespace, name, &observed), async {
-        Ok(members::ask_all(observed.pods.values()).await)
+        Ok(ask_all(observed.addresses()).await)
     },)?;
     observed.claims = claims;
     observed.answers = answers;

@@ -121,7 +121,9 @@ pub async fn write(
     }
     failpoint::pass("before_write_status");
     let api: Api<ConureCluster> = Api::namespaced(client.clone(), &namespace);
-    api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?;
+    let written = api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await;
+    failpoint::pass("after_write_status");
+    written?;
     Ok(true)
 }
 
