@@ -31,6 +31,8 @@ pub const CLUSTER_ID: &str = "conuredb.dev/cluster-id";
 pub const BOOTSTRAP_VOLUME: &str = "conuredb.dev/bootstrap-volume";
 /// On the bootstrap StatefulSet: the cluster that was bootstrapped, written once and never taken back.
 pub const BOOTSTRAPPED: &str = "conuredb.dev/bootstrapped";
+/// On the resource, and from there on every pod: when a restart of all members was asked for.
+pub const RESTARTED_AT: &str = "conuredb.dev/restarted-at";
 /// On every pod: `data` or `arbiter`. A Service's selector knows no "one of", and clients want data members.
 pub const ROLE: &str = "conuredb.dev/role";
 

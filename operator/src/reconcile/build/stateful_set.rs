@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::{BOOTSTRAP_VOLUME, BOOTSTRAPPED, Blueprint, CLUSTER_ID, Claim, ROLE, image, pod};
+use super::{BOOTSTRAP_VOLUME, BOOTSTRAPPED, Blueprint, CLUSTER_ID, Claim, RESTARTED_AT, ROLE, image, pod};
 
 /// The StatefulSet of a component with that many replicas.
 pub(super) fn of(blueprint: &Blueprint<'_>, component: Component, replicas: u32) -> StatefulSet {
@@ -44,7 +44,11 @@ pub(super) fn of(blueprint: &Blueprint<'_>, component: Component, replicas: u32)
             revision_history_limit: Some(5),
             selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    annotations: restarted(blueprint),
+                    ..ObjectMeta::default()
+                }),
                 spec: Some(pod::spec(blueprint, component)),
             },
             volume_claim_templates: Some(vec![claim(blueprint.claim(component))]),
@@ -52,6 +56,12 @@ pub(super) fn of(blueprint: &Blueprint<'_>, component: Component, replicas: u32)
         }),
         ..StatefulSet::default()
     }
+}
+
+/// A pod that was made before a restart was asked for is of another template.
+fn restarted(blueprint: &Blueprint<'_>) -> Option<BTreeMap<String, String>> {
+    let at = blueprint.cluster.metadata.annotations.as_ref()?.get(RESTARTED_AT)?;
+    Some(BTreeMap::from([(RESTARTED_AT.to_owned(), at.clone())]))
 }
 
 fn annotations(blueprint: &Blueprint<'_>, component: Component) -> BTreeMap<String, String> {
