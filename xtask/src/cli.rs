@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
 use crate::checks::end_to_end;
-use crate::{bench, checks, cluster, crash, demo, images, linearizability, sanitizer};
+use crate::{bench, checks, cluster, crash, demo, images, linearizability, sanitizer, trials};
 
 /// `cargo xtask …`
 #[derive(Debug, Parser)]
@@ -38,6 +38,10 @@ enum Chore {
     },
     /// The end-to-end tests, on a local Kubernetes (as root) or on another.
     E2e(end_to_end::Options),
+    /// The operator on an API server whose nodes and members are played (as root): killed at every point, in bad weather.
+    Operator(trials::Tests),
+    /// Everything at once on a local Kubernetes (as root), while clients write and read; the last line is the verdict.
+    Chaos(trials::Chaos),
     /// The two images for a local Kubernetes, from the binaries of the last `cargo build` (as root).
     Images {
         /// The folder with conure-db, repl and conure-operator.
@@ -85,6 +89,8 @@ impl Arguments {
             Chore::Demo { down: true, .. } => demo::down(),
             Chore::Demo { down: false, binaries } => demo::up(binaries),
             Chore::E2e(options) => end_to_end::run(&options),
+            Chore::Operator(options) => trials::operator(&options),
+            Chore::Chaos(options) => trials::chaos(&options),
             Chore::Images { from_source: true, .. } => images::try_from_source(),
             Chore::Images { from_source: false, binaries } => images::run(binaries),
             Chore::Crash(options) => crash::chore(&options),

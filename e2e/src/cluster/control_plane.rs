@@ -1,6 +1,7 @@
 //! etcd, the API server, its controllers, the scheduler and DNS, in a network namespace of their own.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,12 +34,7 @@ pub fn start(instance: Instance, launcher: &mut Launcher<'_>, kubectl: &Kubectl)
     let paths = launcher.paths.clone();
     let etcd = launcher.start("etcd", &place, launcher.tool("etcd"), etcd_arguments(&paths))?;
     write(&paths.config("audit-policy.yaml"), AUDIT_POLICY)?;
-    let api = launcher.start(
-        "apiserver",
-        &place,
-        launcher.tool("kube-apiserver"),
-        apiserver_arguments(instance, &paths),
-    )?;
+    let api = start_api_server(instance, launcher)?;
     until("the API server answers /readyz", READY_LIMIT, || {
         alive("etcd", etcd, &paths)?;
         alive("apiserver", api, &paths)?;
@@ -56,6 +52,13 @@ pub fn start(instance: Instance, launcher: &mut Launcher<'_>, kubectl: &Kubectl)
     Ok(())
 }
 
+/// Starts the API server alone, over the etcd that runs.
+pub fn start_api_server(instance: Instance, launcher: &mut Launcher<'_>) -> Result<Process> {
+    let place = Place::netns(instance.control_plane_netns());
+    let arguments = apiserver_arguments(instance, launcher.paths);
+    launcher.start("apiserver", &place, launcher.tool("kube-apiserver"), arguments)
+}
+
 fn alive(name: &str, process: Process, paths: &Paths) -> Result<()> {
     if process.lives() {
         return Ok(());
@@ -63,36 +66,43 @@ fn alive(name: &str, process: Process, paths: &Paths) -> Result<()> {
     bail!("{name} ended; the last lines of its log:\n{}", tail_of(&paths.log(name), 8))
 }
 
-fn etcd_arguments(paths: &Paths) -> Vec<String> {
+pub(crate) fn etcd_arguments(paths: &Paths) -> Vec<String> {
     // Nothing here outlives the machine: its disk belongs to the databases under test.
     vec!["--unsafe-no-fsync".into(), "--log-level=warn".into(), flag("data-dir", &paths.root().join("etcd"))]
 }
 
-fn apiserver_arguments(instance: Instance, paths: &Paths) -> Vec<String> {
-    let ip = instance.control_plane_ip();
+/// What every API server is told, with nodes or without.
+pub(crate) fn apiserver_basics(ip: Ipv4Addr, services: &str, paths: &Paths) -> Vec<String> {
     vec![
         "--etcd-servers=http://127.0.0.1:2379".into(),
         "--secure-port=6443".into(),
         format!("--bind-address={ip}"),
         format!("--advertise-address={ip}"),
-        format!("--service-cluster-ip-range={}", instance.services()),
-        "--authorization-mode=Node,RBAC".into(),
-        "--enable-admission-plugins=NodeRestriction".into(),
+        format!("--service-cluster-ip-range={services}"),
         "--allow-privileged=true".into(),
-        // Node names mean nothing to the machine's resolver.
-        "--kubelet-preferred-address-types=InternalIP".into(),
         flag("client-ca-file", &paths.pki("ca.crt")),
         flag("tls-cert-file", &paths.pki("apiserver.crt")),
         flag("tls-private-key-file", &paths.pki("apiserver.key")),
-        flag("kubelet-client-certificate", &paths.pki("admin.crt")),
-        flag("kubelet-client-key", &paths.pki("admin.key")),
         flag("service-account-key-file", &paths.pki("sa.pub")),
         flag("service-account-signing-key-file", &paths.pki("sa.key")),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
+    ]
+}
+
+fn apiserver_arguments(instance: Instance, paths: &Paths) -> Vec<String> {
+    let mut arguments = apiserver_basics(instance.control_plane_ip(), &instance.services(), paths);
+    arguments.extend([
+        "--authorization-mode=Node,RBAC".into(),
+        "--enable-admission-plugins=NodeRestriction".into(),
+        // Node names mean nothing to the machine's resolver.
+        "--kubelet-preferred-address-types=InternalIP".into(),
+        flag("kubelet-client-certificate", &paths.pki("admin.crt")),
+        flag("kubelet-client-key", &paths.pki("admin.key")),
         flag("audit-policy-file", &paths.config("audit-policy.yaml")),
         flag("audit-log-path", &paths.audit_log()),
         "--audit-log-maxsize=1000".into(),
-    ]
+    ]);
+    arguments
 }
 
 fn controller_manager_arguments(instance: Instance, paths: &Paths) -> Vec<String> {
@@ -108,7 +118,7 @@ fn controller_manager_arguments(instance: Instance, paths: &Paths) -> Vec<String
     arguments
 }
 
-fn client_arguments(paths: &Paths, component: &str) -> Vec<String> {
+pub(crate) fn client_arguments(paths: &Paths, component: &str) -> Vec<String> {
     let config = paths.kubeconfig_of(component);
     let mut arguments = vec!["--leader-elect=false".into()];
     for name in ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"] {

@@ -38,6 +38,11 @@ impl Paths {
         Ok(Self { root: state()?.join(instance.name()) })
     }
 
+    /// Those of a cluster that is no instance, below a folder of its own.
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// The folder that holds everything; gone when the instance is down.
     pub fn root(&self) -> &Path {
         &self.root

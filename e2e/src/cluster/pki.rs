@@ -16,40 +16,86 @@ use super::paths::Paths;
 
 /// Makes the keys, certificates and kubeconfigs of an instance.
 pub fn create(instance: Instance, paths: &Paths) -> Result<()> {
-    let authority = authority(paths)?;
-    let service_accounts = KeyPair::generate()?;
-    write(&paths.pki("sa.key"), &service_accounts.serialize_pem())?;
-    write(&paths.pki("sa.pub"), &service_accounts.public_key_pem())?;
-
-    let issue =
-        |component: &str, user: &str, group: Option<&str>, names: &[&str], ips: &[IpAddr]| -> Result<()> {
-            let mut params = params(user, group);
-            params.extended_key_usages =
-                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-            for name in names {
-                params.subject_alt_names.push(SanType::DnsName((*name).try_into()?));
-            }
-            params.subject_alt_names.extend(ips.iter().map(|ip| SanType::IpAddress(*ip)));
-            let key = KeyPair::generate()?;
-            let certificate = params.signed_by(&key, &authority)?;
-            write(&paths.pki(&format!("{component}.key")), &key.serialize_pem())?;
-            write(&paths.pki(&format!("{component}.crt")), &certificate.pem())?;
-            write(&paths.kubeconfig_of(component), &kubeconfig(instance, paths, component))
-        };
-    let service = ["kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
     let api = [instance.control_plane_ip().into(), instance.api_service_ip().into()];
-    issue("apiserver", "kube-apiserver", None, &service, &api)?;
-    issue("admin", "admin", Some("system:masters"), &[], &[])?;
-    issue("controller-manager", "system:kube-controller-manager", None, &[], &[])?;
-    issue("scheduler", "system:kube-scheduler", None, &[], &[])?;
-    issue("proxy", "system:kube-proxy", None, &[], &[])?;
+    let office = Office::open(paths, instance.bridge(), instance.api_url(), &api)?;
+    office.issue("scheduler", "system:kube-scheduler", None, &[], &[])?;
+    office.issue("proxy", "system:kube-proxy", None, &[], &[])?;
     for node in 1..=NODES {
         let name = node_name(node);
         let ips = [instance.node_ip(node).into()];
-        issue(&name, &format!("system:node:{name}"), Some("system:nodes"), &[&name], &ips)?;
+        office.issue(&name, &format!("system:node:{name}"), Some("system:nodes"), &[&name], &ips)?;
     }
     Ok(())
+}
+
+/// Makes those of an API server and its controllers without nodes, on one address.
+pub fn create_without_nodes(paths: &Paths, name: &str, ip: IpAddr) -> Result<()> {
+    Office::open(paths, name.to_owned(), format!("https://{ip}:6443"), &[ip]).map(drop)
+}
+
+/// Where certificates are issued.
+struct Office<'a> {
+    paths: &'a Paths,
+    cluster: String,
+    url: String,
+    authority: Issuer<'static, KeyPair>,
+}
+
+impl<'a> Office<'a> {
+    /// With what every cluster needs: the API server, its controllers and the administrator.
+    fn open(paths: &'a Paths, cluster: String, url: String, api: &[IpAddr]) -> Result<Self> {
+        let service_accounts = KeyPair::generate()?;
+        write(&paths.pki("sa.key"), &service_accounts.serialize_pem())?;
+        write(&paths.pki("sa.pub"), &service_accounts.public_key_pem())?;
+        let office = Self { paths, cluster, url, authority: authority(paths)? };
+        let service =
+            ["kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+        office.issue("apiserver", "kube-apiserver", None, &service, api)?;
+        office.issue("admin", "admin", Some("system:masters"), &[], &[])?;
+        office.issue("controller-manager", "system:kube-controller-manager", None, &[], &[])?;
+        Ok(office)
+    }
+
+    fn issue(
+        &self,
+        component: &str,
+        user: &str,
+        group: Option<&str>,
+        names: &[&str],
+        ips: &[IpAddr],
+    ) -> Result<()> {
+        let mut params = params(user, group);
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        for name in names {
+            params.subject_alt_names.push(SanType::DnsName((*name).try_into()?));
+        }
+        params.subject_alt_names.extend(ips.iter().map(|ip| SanType::IpAddress(*ip)));
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.authority)?;
+        write(&self.paths.pki(&format!("{component}.key")), &key.serialize_pem())?;
+        write(&self.paths.pki(&format!("{component}.crt")), &certificate.pem())?;
+        write(&self.paths.kubeconfig_of(component), &self.kubeconfig(component))
+    }
+
+    fn kubeconfig(&self, component: &str) -> String {
+        // JSON is YAML; paths need its quoting.
+        let config = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": self.cluster, "cluster": {
+                "server": self.url, "certificate-authority": self.paths.pki("ca.crt"),
+            }}],
+            "users": [{"name": component, "user": {
+                "client-certificate": self.paths.pki(&format!("{component}.crt")),
+                "client-key": self.paths.pki(&format!("{component}.key")),
+            }}],
+            "contexts": [{"name": self.cluster, "context": {"cluster": self.cluster, "user": component}}],
+            "current-context": self.cluster,
+        });
+        format!("{config:#}\n")
+    }
 }
 
 fn authority(paths: &Paths) -> Result<Issuer<'static, KeyPair>> {
@@ -71,24 +117,6 @@ fn params(common_name: &str, organization: Option<&str>) -> CertificateParams {
         params.distinguished_name.push(DnType::OrganizationName, organization);
     }
     params
-}
-
-fn kubeconfig(instance: Instance, paths: &Paths, component: &str) -> String {
-    // JSON is YAML; paths need its quoting.
-    let config = serde_json::json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": instance.bridge(), "cluster": {
-            "server": instance.api_url(), "certificate-authority": paths.pki("ca.crt"),
-        }}],
-        "users": [{"name": component, "user": {
-            "client-certificate": paths.pki(&format!("{component}.crt")),
-            "client-key": paths.pki(&format!("{component}.key")),
-        }}],
-        "contexts": [{"name": instance.bridge(), "context": {"cluster": instance.bridge(), "user": component}}],
-        "current-context": instance.bridge(),
-    });
-    format!("{config:#}\n")
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What can be done to nodes and processes of the local Kubernetes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,11 +10,13 @@ use k8s_openapi::api::core::v1::Pod;
 use rustix::process::Signal;
 
 use crate::cluster::Instance;
-use crate::cluster::instance::{NODES, node_number};
+use crate::cluster::daemon::Launcher;
+use crate::cluster::instance::{NODES, node_name, node_number};
 use crate::cluster::paths::Paths;
-use crate::cluster::state::Process;
-use crate::cluster::{network, node};
+use crate::cluster::state::{Process, Record};
+use crate::cluster::{cgroup, control_plane, network, node};
 use crate::process::output;
+use crate::wait::until;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -58,6 +60,34 @@ impl Faults {
         let mut command = Command::new("ip");
         output(command.args(["-n", &netns, "link", "set", "eth0", state]), LIMIT)?;
         Ok(())
+    }
+
+    /// Kills a node's kubelet and starts another.
+    pub(super) fn restart_kubelet(&self, tools: &Path, node: &str) -> Result<()> {
+        let number = node_number(node)?;
+        self.restart(tools, &node::daemon_name("kubelet", number), |launcher| {
+            node::start_kubelet(self.instance, number, launcher)
+        })
+    }
+
+    /// Kills the API server and starts another.
+    pub(super) fn restart_api_server(&self, tools: &Path) -> Result<()> {
+        self.restart(tools, "apiserver", |launcher| control_plane::start_api_server(self.instance, launcher))
+    }
+
+    fn restart(
+        &self,
+        tools: &Path,
+        name: &str,
+        start: impl FnOnce(&mut Launcher<'_>) -> Result<Process>,
+    ) -> Result<()> {
+        let mut record = Record::read(&self.paths)?.context("the local Kubernetes is not up")?;
+        let process = record.daemons.get(name).copied().with_context(|| format!("there is no {name}"))?;
+        process.kill();
+        until(&format!("{name} is gone"), LIMIT, || Ok((!process.lives()).then_some(())))?;
+        let nodes: Vec<String> = (1..=NODES).map(node_name).collect();
+        let cgroup = cgroup::create(&self.instance.cgroup(), &nodes)?;
+        start(&mut Launcher { paths: &self.paths, tools, cgroup, record: &mut record }).map(drop)
     }
 
     /// Stops a pod's processes where they are.

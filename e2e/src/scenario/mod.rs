@@ -8,6 +8,7 @@
 
 mod arbiter;
 mod bad_input;
+mod chaos;
 mod charts;
 mod delete;
 mod documented;
@@ -16,6 +17,7 @@ mod install;
 mod lease;
 mod node;
 mod operator;
+mod plugin;
 mod pods;
 mod rbac;
 mod rollout;
@@ -23,6 +25,7 @@ mod scale;
 mod service;
 mod settings;
 mod status;
+mod timing;
 mod verdict;
 mod volumes;
 mod world;
@@ -30,7 +33,9 @@ mod world;
 use anyhow::Result;
 use futures::future::LocalBoxFuture;
 
+pub use chaos::chaos;
 pub use settings::Settings;
+pub use timing::procedures;
 pub use world::World;
 
 /// One named step.
@@ -73,10 +78,12 @@ pub const STEPS: &[Step] = &[
     step!(under load volumes::wiped_bootstrap_member_rejoins_the_cluster_that_there_is),
     step!(under load status::wiped_status_is_found_again_from_the_members),
     step!(local under load node::cut_off_node_stops_nobody_else),
+    step!(local under load node::every_node_is_drained_in_turn_and_writers_go_on),
     step!(under load operator::killed_operator_carries_on_at_three_points_of_a_scale),
     step!(under load lease::deleted_operator_leaves_its_lease_to_the_next),
     step!(under load lease::operator_that_lost_its_lease_ends_and_waits_for_it),
     step!(under load rollout::changed_template_rolls_one_member_at_a_time_leader_last),
+    step!(local under load plugin::kubectl_conure_shows_and_changes_what_there_is),
     step!(under load rollout::disruption_budget_goes_and_comes_as_asked),
     step!(under load bad_input::invalid_clusters_are_refused_with_the_mend),
     step!(under load bad_input::template_that_the_api_server_refuses_is_named_and_never_ready),

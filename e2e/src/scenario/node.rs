@@ -1,11 +1,14 @@
 //! A node that nobody can reach for a while.
 
-use anyhow::{Result, bail, ensure};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 
-use super::operator;
 use super::world::{PATIENCE, World};
+use super::{chaos, operator};
+use crate::cluster::instance::{NODES, node_name};
 use crate::kubernetes::until;
 
 pub(super) async fn cut_off_node_stops_nobody_else(world: &mut World) -> Result<()> {
@@ -55,6 +58,25 @@ async fn while_cut_off(world: &World, leader: &str, node: &str) -> Result<()> {
     let config = world.cluster.any_member().await?.raft_config().await?;
     ensure!(config.members.len() == 3, "the cluster shrank to {:?}", config.members);
     world.acknowledged_more(100).await
+}
+
+pub(super) async fn every_node_is_drained_in_turn_and_writers_go_on(world: &mut World) -> Result<()> {
+    world.settled().await?;
+    for number in 1..=NODES {
+        let node = node_name(number);
+        let began = Instant::now();
+        let drained = chaos::drain(world, &node, PATIENCE).await;
+        let written = world.acknowledged_more(100).await;
+        schedulable(world, &node, true).await?;
+        drained.with_context(|| format!("draining {node}"))?;
+        written?;
+        world.settled().await?;
+        world.say(format!(
+            "{node} was drained and is whole again after {:.1} s",
+            began.elapsed().as_secs_f64()
+        ));
+    }
+    Ok(())
 }
 
 /// Whether new pods may start on a node.

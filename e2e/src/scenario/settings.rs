@@ -19,6 +19,8 @@ pub struct Settings {
     pub server_image: ImageName,
     /// `CONURE_E2E_OPERATOR_IMAGE`: `REPOSITORY:TAG`, built with the operator's feature `failpoints`.
     pub operator_image: ImageName,
+    /// `CONURE_E2E_PLUGIN`: the program `kubectl-conure`.
+    pub plugin: Option<PathBuf>,
     /// `CONURE_E2E_OUTPUT`: the folder for the history; unset takes the temporary one.
     pub output: PathBuf,
     /// The checkout, for charts and manifests.
@@ -62,6 +64,7 @@ impl Settings {
             tools: path("CONURE_E2E_TOOLS"),
             server_image: image("CONURE_E2E_SERVER_IMAGE")?,
             operator_image: image("CONURE_E2E_OPERATOR_IMAGE")?,
+            plugin: path("CONURE_E2E_PLUGIN"),
             output: path("CONURE_E2E_OUTPUT").unwrap_or_else(env::temp_dir),
             checkout: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")),
         })

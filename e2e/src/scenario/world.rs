@@ -52,7 +52,7 @@ impl World {
     }
 
     /// From now on the clients' pauses belong to this step.
-    fn phase(&self, name: &str) {
+    pub(super) fn phase(&self, name: &str) {
         if let Some(workload) = &self.workload {
             workload.phase(name);
         }

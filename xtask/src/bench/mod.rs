@@ -15,6 +15,7 @@ use conure_e2e::process::run_lines;
 use conure_e2e::progress::step;
 
 use crate::cargo::{self, root, target};
+use crate::trials;
 
 /// A cold build of a Go program downloads its modules.
 const GO_LIMIT: Duration = Duration::from_mins(20);
@@ -31,6 +32,9 @@ pub(crate) enum Bench {
     /// A cluster of three members beside one of etcd (needs Go), each member a process, on one disk: a table, and the same
     /// for programs in target/bench/cluster.json. Takes about a quarter of an hour and 10 GB of disk.
     Cluster(cluster::Cluster),
+    /// The operator: how long its procedures take and writers wait, and what 500 clusters cost (as root): a table, and the same
+    /// for programs in target/bench/operator.json.
+    Operator(trials::Bench),
 }
 
 /// Compiles and measures.
@@ -45,6 +49,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
             compile(&["conure-bench", "conure-server"])?;
             measure("cluster", cluster.arguments(&folder, cluster.programs(&folder)?.as_ref()))
         }
+        Bench::Operator(options) => trials::bench(options),
     }
 }
 
@@ -137,6 +142,7 @@ mod tests {
                 let etcd = cluster.wants("etcd").then(|| ("e".into(), "eb".into()));
                 cluster.arguments(Path::new("t"), etcd.as_ref())
             }
+            Bench::Operator(_) => Vec::new(),
         };
         arguments.iter().map(|argument| argument.display().to_string()).collect()
     }

@@ -86,12 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             tally
         }
         None => {
-            let images = build_images()?;
-            let local = cluster::prepare(options.instance)?;
-            if !local.answers() {
-                local.up()?;
-            }
-            import(&local, &images)?;
+            let (local, images) = instance(options.instance)?;
             let step = Step::begin(NAME);
             let tally = run_on(&local, &images, &options.filter, &step).inspect_err(|_| dump(&local))?;
             step.done();
@@ -101,6 +96,24 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     ensure!(tally.passed > 0, "no test ran");
     println!("{tally}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// An instance that is up and has the images.
+fn instance(instance: Instance) -> Result<(Local, Images)> {
+    let images = build_images()?;
+    let local = cluster::prepare(instance)?;
+    if !local.answers() {
+        local.up()?;
+    }
+    import(&local, &images)?;
+    Ok((local, images))
+}
+
+/// The same, and what a program that works on it is told.
+pub(crate) fn prepared(which: Instance) -> Result<(Local, Vec<(&'static str, OsString)>)> {
+    let (local, images) = instance(which)?;
+    let settings = local_settings(&local, &images);
+    Ok((local, settings))
 }
 
 /// The images with the very binaries that the tests were built with.
@@ -116,11 +129,16 @@ fn import(local: &Local, images: &Images) -> Result<()> {
 }
 
 fn run_on(local: &Local, images: &Images, filter: &[String], step: &Step) -> Result<Tally> {
-    let paths = local.paths();
-    let mut settings = settings(paths.kubeconfig(), &images.server.reference(), &images.operator.reference());
+    tests(local_settings(local, images), filter, step)
+}
+
+fn local_settings(local: &Local, images: &Images) -> Vec<(&'static str, OsString)> {
+    let kubeconfig = local.paths().kubeconfig();
+    let mut settings = settings(kubeconfig, &images.server.reference(), &images.operator.reference());
     settings.push(("CONURE_E2E_INSTANCE", local.instance().name().into()));
     settings.push(("CONURE_E2E_TOOLS", local.tools().into()));
-    tests(settings, filter, step)
+    settings.push(("CONURE_E2E_PLUGIN", cargo::binaries().join("kubectl-conure").into()));
+    settings
 }
 
 fn settings(kubeconfig: PathBuf, server: &str, operator: &str) -> Vec<(&'static str, OsString)> {
@@ -139,7 +157,7 @@ fn tests(settings: Vec<(&'static str, OsString)>, filter: &[String], step: &Step
 }
 
 /// Keeps what tells why a run failed, before the Kubernetes goes: every object, event and log.
-fn dump(local: &Local) {
+pub(crate) fn dump(local: &Local) {
     let folder = cargo::logs().join("e2e-cluster");
     let kept = progress::step(format!("keeping the cluster's state in {}", folder.display()), |_| {
         let _ = fs::remove_dir_all(&folder);

@@ -16,8 +16,9 @@ pub(super) fn check(report: &mut Report) {
     });
     report.check("lints", |step| {
         // The end-to-end tests and the charts' are no part of "all targets": they run on their own.
-        let by_name =
-            ["e2e", "charts", "api_server", "memory", "volumes"].map(|name| ["--test", name]).concat();
+        let by_name = ["e2e", "operator", "charts", "api_server", "memory", "volumes"]
+            .map(|name| ["--test", name])
+            .concat();
         let planted = ["--bin", "conure-db-planted", "--features", "conure-server/planted-bugs"];
         let selections: [&[&str]; 3] = [&["--all-targets"], &by_name, &planted];
         for (number, targets) in selections.iter().enumerate() {
