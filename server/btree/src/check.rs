@@ -13,6 +13,9 @@ use crate::view::Source;
 /// Problems listed before the check gives up.
 const PROBLEMS_MAX: usize = 100;
 
+/// Pages after which it is told again how many were looked at.
+const PROGRESS_PAGES: u64 = 1024;
+
 /// What [`crate::Db::check`] found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -70,12 +73,17 @@ struct Checker<'a> {
     snapshot: &'a Snapshot,
     report: CheckReport,
     seen: Vec<bool>,
+    progress: &'a mut dyn FnMut(u64, u64),
+    /// Pages looked at, and how many of them were told.
+    looked_at: u64,
+    told: u64,
 }
 
 pub(crate) fn check(
     shared: &Shared,
     writer: &mut Writer,
     snapshot: &Arc<Snapshot>,
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<CheckReport, Error> {
     let mut checker = Checker {
         snapshot,
@@ -85,6 +93,9 @@ pub(crate) fn check(
             ..CheckReport::default()
         },
         seen: vec![false; snapshot.end as usize],
+        progress,
+        looked_at: 0,
+        told: 0,
     };
     checker.meta_pages(shared, writer)?;
     let view = Arc::clone(&writer.view);
@@ -106,6 +117,7 @@ pub(crate) fn check(
     if free_known {
         checker.free_pages(writer);
     }
+    checker.tell();
     Ok(checker.report)
 }
 
@@ -143,6 +155,7 @@ impl<'a> Checker<'a> {
             }
             self.seen[usize::from(slot)] = true;
             self.report.own_pages += 1;
+            self.looked_at += 1;
         }
         Ok(())
     }
@@ -159,7 +172,19 @@ impl<'a> Checker<'a> {
             return false;
         }
         self.seen[run].fill(true);
+        self.looked_at += u64::from(pages);
+        if self.looked_at - self.told >= PROGRESS_PAGES {
+            self.tell();
+        }
         true
+    }
+
+    fn tell(&mut self) {
+        self.told = self.looked_at;
+        (self.progress)(
+            self.looked_at,
+            u64::from(self.snapshot.end).saturating_sub(self.snapshot.free_pages),
+        );
     }
 
     fn trees(&mut self) -> Result<(), Error> {

@@ -238,10 +238,19 @@ impl Db {
     /// [`Error::WriterBusy`] while a write transaction lives; [`Error::Io`], [`Error::Poisoned`]. What is wrong with the
     /// file is not an error but in the report.
     pub fn check(&self) -> Result<CheckReport, Error> {
+        self.check_with_progress(&mut |_, _| {})
+    }
+
+    /// As [`Db::check`]; `progress` hears now and then how many of the pages in use were looked at, and how many those are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::check`].
+    pub fn check_with_progress(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<CheckReport, Error> {
         self.shared.check_poison()?;
         let mut writer = self.shared.turns.take().ok_or(Error::WriterBusy)?;
         let snapshot = Arc::clone(&lock(&self.shared.snapshots).current);
-        let report = crate::check::check(&self.shared, &mut writer, &snapshot);
+        let report = crate::check::check(&self.shared, &mut writer, &snapshot, progress);
         self.shared.put_back(writer);
         report
     }

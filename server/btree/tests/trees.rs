@@ -121,3 +121,20 @@ fn a_tree_that_lost_most_of_its_keys_has_few_pages_and_one_without_keys_none() {
     assert_eq!((empty.keys, empty.levels, empty.leaf_pages, empty.branch_pages), (0, 0, 0, 0));
     assert_clean(&db);
 }
+
+#[test]
+fn a_check_tells_how_far_it_is() {
+    let db = open(&SimDisk::new(), options(512)).unwrap();
+    let mut txn = db.begin_write().unwrap();
+    for key in 0..9000_u32 {
+        txn.tree("t").unwrap().put(&key.to_be_bytes(), &[7; 150]).unwrap();
+    }
+    txn.commit(Durability::Durable).unwrap();
+    let mut told = Vec::new();
+    let report = db.check_with_progress(&mut |done, all| told.push((done, all))).unwrap();
+    let in_use = report.pages - report.free_pages;
+    assert!(report.is_clean());
+    assert!(told.len() > 3 && told.is_sorted(), "{told:?}");
+    assert!(told.iter().all(|(_, all)| *all == in_use));
+    assert_eq!(told.last(), Some(&(in_use, in_use)), "at the end all pages were looked at");
+}
