@@ -168,6 +168,10 @@ pub(crate) fn member_config(config: &Config) -> MemberConfig {
         tuning: Tuning {
             checkpoint_entries: config.checkpoint_entries,
             keep_entries: config.log_keep_entries,
+            heartbeat: config.heartbeat_interval,
+            election_timeout_min: config.election_timeout / 2,
+            election_timeout_max: config.election_timeout,
+            snapshot_rate: config.snapshot_rate,
             ..Tuning::default()
         },
     }

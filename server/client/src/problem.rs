@@ -71,6 +71,8 @@ kinds! {
     BARRIER_TIMEOUT = "barrier-timeout";
     /// 503: too much waits already.
     BUSY = "busy";
+    /// 507: the leader's disk is nearly full; reads and deletes go on.
+    DISK_NEARLY_FULL = "disk-nearly-full";
     /// 503: the member stops.
     STOPPING = "stopping";
     /// 503: the member is not ready; the text says why.

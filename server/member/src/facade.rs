@@ -60,6 +60,14 @@ pub struct Tuning {
     pub writes_in_flight_max: usize,
     /// How many bytes of keys and values may wait at once.
     pub write_bytes_in_flight_max: usize,
+    /// How fast a snapshot is sent, in bytes a second; `None` is as fast as it goes.
+    pub snapshot_rate: Option<u64>,
+    /// With less than so much free on the disk no puts are taken, and none with less than
+    pub disk_reserve_bytes: u64,
+    /// so many percent of it.
+    pub disk_reserve_percent: u64,
+    /// A leader whose log's disk does not answer for so long, or needs a quarter of it for each sync, lets another lead.
+    pub slow_disk: Duration,
 }
 
 impl Default for Tuning {
@@ -77,6 +85,10 @@ impl Default for Tuning {
             arbiter_keep_bytes: 512 << 20,
             writes_in_flight_max: 4_096,
             write_bytes_in_flight_max: 64 << 20,
+            snapshot_rate: Some(64 << 20),
+            disk_reserve_bytes: 64 << 20,
+            disk_reserve_percent: 5,
+            slow_disk: Duration::from_secs(2),
         }
     }
 }
@@ -153,6 +165,17 @@ pub enum Refusal {
     /// Too much waits already; nothing was done.
     #[error("too many requests wait; try again later")]
     Busy,
+    /// The disk is nearly full: nothing was done, and only puts are refused.
+    #[error(
+        "the leader's disk is nearly full: {free_bytes} bytes are free and puts need {needed_bytes}; delete keys or make \
+         room on its volume, then try again"
+    )]
+    DiskFull {
+        /// What is free.
+        free_bytes: u64,
+        /// What must be free.
+        needed_bytes: u64,
+    },
     /// The process stops; nothing was done.
     #[error("this member is stopping")]
     Stopping,

@@ -123,6 +123,20 @@ struct MemberFlags {
     #[arg(long, value_name = "N")]
     log_keep_entries: Option<String>,
 
+    /// How long a follower hears of no leader before it campaigns, and after which a leader that hears from no majority
+    /// serves no more: such as 800ms or 2s. The same on all members. [default: 800ms]
+    #[arg(long, value_name = "DUR")]
+    election_timeout: Option<String>,
+
+    /// How often a leader tells its followers that it lives; at most a fifth of --election-timeout. [default: 150ms]
+    #[arg(long, value_name = "DUR")]
+    heartbeat_interval: Option<String>,
+
+    /// How fast a snapshot is sent to another member, in bytes a second, such as 64MiB; 0 is as fast as it goes.
+    /// [default: 64MiB]
+    #[arg(long, value_name = "BYTES")]
+    snapshot_rate: Option<String>,
+
     /// data, or arbiter: votes and keeps the log, holds no data, serves no reads. [default: data]
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
@@ -189,6 +203,9 @@ impl Flags {
             (Key::BarrierTimeout, member.barrier_timeout),
             (Key::CheckpointEntries, member.checkpoint_entries),
             (Key::LogKeepEntries, member.log_keep_entries),
+            (Key::ElectionTimeout, member.election_timeout),
+            (Key::HeartbeatInterval, member.heartbeat_interval),
+            (Key::SnapshotRate, member.snapshot_rate),
             (Key::Role, member.role),
             (Key::LeaderRouting, member.leader_routing),
             (Key::AdminTokenFile, member.admin_token_file),

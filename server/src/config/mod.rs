@@ -69,6 +69,12 @@ pub struct Config {
     pub checkpoint_entries: u64,
     /// So many changes stay in the log behind a checkpoint.
     pub log_keep_entries: u64,
+    /// How long silence lasts before it is taken for a failure.
+    pub election_timeout: Duration,
+    /// How often a leader says that it lives.
+    pub heartbeat_interval: Duration,
+    /// How fast snapshots are sent, in bytes a second; `None` is as fast as it goes.
+    pub snapshot_rate: Option<u64>,
     /// Data member or arbiter.
     pub role: Role,
     /// What happens to requests for the leader.

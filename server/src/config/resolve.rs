@@ -17,6 +17,14 @@ const BARRIER_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Fewer would make checkpoints without a pause, more a restart without an end.
 const CHECKPOINT_ENTRIES: RangeInclusive<u64> = 100..=10_000_000;
 const LOG_KEEP_ENTRIES: RangeInclusive<u64> = 0..=10_000_000;
+/// Below that a busy disk would be taken for a dead leader; above it nobody waits.
+const ELECTION_TIMEOUT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// The network is not there for heartbeats.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
+/// So many heartbeats fit into an election timeout: some may be lost or late.
+const HEARTBEATS_PER_ELECTION: u32 = 5;
+/// Slower, a snapshot would never arrive before the log that follows it is let go of.
+const SNAPSHOT_RATE_MIN: u64 = 1 << 20;
 
 /// Checks merged settings.
 pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Result<Config, ConfigError> {
@@ -37,6 +45,8 @@ pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Re
         Some(setting) => reachable(&setting)?,
         None => Addr { host: raft_advertise_addr.host.clone(), port: http_addr.port },
     };
+    let (election_timeout, heartbeat_interval) =
+        timing(&settings.required(Key::ElectionTimeout), &settings.required(Key::HeartbeatInterval))?;
     Ok(Config {
         node_id: name(&settings.required(Key::NodeId))?,
         data_dir: path(&settings.required(Key::DataDir), "name a directory, such as ./data")?,
@@ -49,7 +59,10 @@ pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Re
             .map_or(Ok(Vec::new()), |setting| hosts(&setting))?,
         bootstrap: one_of(&settings.required(Key::Bootstrap), &[("true", true), ("false", false)])?,
         cluster_id: settings.get(Key::ClusterId).map(|setting| cluster_id(&setting)).transpose()?,
-        barrier_timeout: duration(&settings.required(Key::BarrierTimeout))?,
+        barrier_timeout: barrier_timeout(&settings.required(Key::BarrierTimeout))?,
+        election_timeout,
+        heartbeat_interval,
+        snapshot_rate: rate(&settings.required(Key::SnapshotRate))?,
         checkpoint_entries: count(&settings.required(Key::CheckpointEntries), CHECKPOINT_ENTRIES)?,
         log_keep_entries: count(&settings.required(Key::LogKeepEntries), LOG_KEEP_ENTRIES)?,
         role: one_of(&settings.required(Key::Role), &[("data", Role::Data), ("arbiter", Role::Arbiter)])?,
@@ -119,11 +132,10 @@ fn path(setting: &Setting, mend: &str) -> Result<PathBuf, ConfigError> {
     Ok(PathBuf::from(&setting.value))
 }
 
-fn duration(setting: &Setting) -> Result<Duration, ConfigError> {
-    let mend = "give a time with its unit, such as 500ms or 3s, up to 10m";
+fn duration(setting: &Setting, mend: &str, min: Duration, max: Duration) -> Result<Duration, ConfigError> {
     let duration = humantime::parse_duration(&setting.value)
         .map_err(|error| setting.error(format!("it is not a duration ({error})"), mend))?;
-    if duration.is_zero() || duration > BARRIER_TIMEOUT_MAX {
+    if duration < min || duration > max {
         return Err(setting.error("it is out of range", mend));
     }
     Ok(duration)
@@ -133,6 +145,44 @@ fn count(setting: &Setting, range: RangeInclusive<u64>) -> Result<u64, ConfigErr
     let mend = || format!("give a number from {} to {}", range.start(), range.end());
     let count = setting.value.parse().map_err(|_| setting.error("it is not a number", mend()))?;
     if range.contains(&count) { Ok(count) } else { Err(setting.error("it is out of range", mend())) }
+}
+
+fn barrier_timeout(setting: &Setting) -> Result<Duration, ConfigError> {
+    let mend = "give a time with its unit, such as 500ms or 3s, up to 10m";
+    duration(setting, mend, Duration::from_nanos(1), BARRIER_TIMEOUT_MAX)
+}
+
+/// The election timeout and the heartbeat's interval, which have to go together.
+fn timing(election: &Setting, heartbeat: &Setting) -> Result<(Duration, Duration), ConfigError> {
+    let (min, max) = ELECTION_TIMEOUT;
+    let timeout = duration(election, "give a time with its unit from 100ms to 60s, such as 800ms", min, max)?;
+    let mend = "give a time with its unit from 10ms, such as 150ms, at most a fifth of the election timeout";
+    let interval = duration(heartbeat, mend, HEARTBEAT_MIN, max)?;
+    if interval * HEARTBEATS_PER_ELECTION > timeout {
+        return Err(heartbeat.error(
+            format!("it is more than a fifth of the election timeout, {:?}", election.value),
+            "make the heartbeat shorter or the election timeout longer",
+        ));
+    }
+    Ok((timeout, interval))
+}
+
+fn rate(setting: &Setting) -> Result<Option<u64>, ConfigError> {
+    let mend = "give bytes a second from 1MiB on, such as 64MiB, or 0 for as fast as it goes";
+    let digits = setting.value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match setting.value.get(digits.len()..).unwrap_or_default() {
+        "" | "B" => 1,
+        "KiB" | "Ki" => 1 << 10,
+        "MiB" | "Mi" => 1 << 20,
+        "GiB" | "Gi" => 1 << 30,
+        _ => return Err(setting.error("there is no such unit", mend)),
+    };
+    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
+        Some(0) => Ok(None),
+        Some(rate) if rate >= SNAPSHOT_RATE_MIN => Ok(Some(rate)),
+        Some(_) => Err(setting.error("it is too slow", mend)),
+        None => Err(setting.error("it is no number of bytes", mend)),
+    }
 }
 
 fn hosts(setting: &Setting) -> Result<Vec<String>, ConfigError> {

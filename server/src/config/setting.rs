@@ -19,6 +19,9 @@ pub(super) enum Key {
     BarrierTimeout,
     CheckpointEntries,
     LogKeepEntries,
+    ElectionTimeout,
+    HeartbeatInterval,
+    SnapshotRate,
     Role,
     LeaderRouting,
     AdminTokenFile,
@@ -27,7 +30,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::NodeId,
         Self::DataDir,
         Self::RaftAddr,
@@ -40,6 +43,9 @@ impl Key {
         Self::BarrierTimeout,
         Self::CheckpointEntries,
         Self::LogKeepEntries,
+        Self::ElectionTimeout,
+        Self::HeartbeatInterval,
+        Self::SnapshotRate,
         Self::Role,
         Self::LeaderRouting,
         Self::AdminTokenFile,
@@ -62,6 +68,9 @@ impl Key {
             Self::BarrierTimeout => "barrier_timeout",
             Self::CheckpointEntries => "checkpoint_entries",
             Self::LogKeepEntries => "log_keep_entries",
+            Self::ElectionTimeout => "election_timeout",
+            Self::HeartbeatInterval => "heartbeat_interval",
+            Self::SnapshotRate => "snapshot_rate",
             Self::Role => "role",
             Self::LeaderRouting => "leader_routing",
             Self::AdminTokenFile => "admin_token_file",
@@ -91,6 +100,9 @@ impl Key {
             Self::BarrierTimeout => Some("3s"),
             Self::CheckpointEntries => Some("50000"),
             Self::LogKeepEntries => Some("5000"),
+            Self::ElectionTimeout => Some("800ms"),
+            Self::HeartbeatInterval => Some("150ms"),
+            Self::SnapshotRate => Some("64MiB"),
             Self::Role => Some("data"),
             Self::LeaderRouting => Some("redirect"),
             Self::LogFormat => Some("text"),

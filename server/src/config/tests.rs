@@ -31,6 +31,9 @@ fn without_anything_the_defaults_hold() {
     assert!(config.bootstrap);
     assert_eq!(config.barrier_timeout, Duration::from_secs(3));
     assert_eq!((config.checkpoint_entries, config.log_keep_entries), (50_000, 5_000));
+    assert_eq!(config.election_timeout, Duration::from_millis(800));
+    assert_eq!(config.heartbeat_interval, Duration::from_millis(150));
+    assert_eq!(config.snapshot_rate, Some(64 << 20));
     assert_eq!(config.role, Role::Data);
     assert_eq!(config.leader_routing, LeaderRouting::Redirect);
     assert_eq!(config.admin_token_file, None);
@@ -88,6 +91,15 @@ fn a_bad_value_is_named_with_its_key_and_mend_in_one_line() {
         ("checkpoint-entries", "99"),
         ("checkpoint-entries", "many"),
         ("log-keep-entries", "-1"),
+        ("election-timeout", "99ms"),
+        ("election-timeout", "61s"),
+        ("election-timeout", "1"),
+        ("heartbeat-interval", "9ms"),
+        ("heartbeat-interval", "soon"),
+        ("snapshot-rate", "1"),
+        ("snapshot-rate", "64MB"),
+        ("snapshot-rate", "-1"),
+        ("snapshot-rate", "99999999999GiB"),
         ("role", "voter"),
         ("leader-routing", "proxy"),
         ("admin-token-file", ""),
@@ -110,6 +122,32 @@ fn a_bad_value_is_named_with_its_key_and_mend_in_one_line() {
             let error = run(&["--config", file.path().to_str().unwrap()], &[]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{key} in {} {value:?}: ", file.path().display())), "{error}");
         }
+    }
+}
+
+#[test]
+fn heartbeats_fit_into_the_election_timeout() {
+    let config = run(&["--election-timeout=5s", "--heartbeat-interval=1s"], &[]).unwrap();
+    assert_eq!(
+        (config.election_timeout, config.heartbeat_interval),
+        (Duration::from_secs(5), Duration::from_secs(1))
+    );
+    let error = run(&["--heartbeat-interval=200ms"], &[]).unwrap_err().to_string();
+    assert!(error.starts_with("--heartbeat-interval \"200ms\": ") && error.contains("800ms"), "{error}");
+    let error = run(&["--election-timeout=700ms"], &[]).unwrap_err().to_string();
+    assert!(error.starts_with("--heartbeat-interval \"150ms\": ") && error.contains("700ms"), "{error}");
+}
+
+#[test]
+fn a_rate_is_bytes_with_a_unit() {
+    for (text, rate) in [
+        ("0", None),
+        ("1048576", Some(1 << 20)),
+        ("1MiB", Some(1 << 20)),
+        ("2Gi", Some(2 << 30)),
+        ("2048KiB", Some(2 << 20)),
+    ] {
+        assert_eq!(run(&["--snapshot-rate", text], &[]).unwrap().snapshot_rate, rate, "{text}");
     }
 }
 

@@ -20,6 +20,7 @@ mod inspect;
 mod logical;
 mod opening;
 mod options;
+mod pace;
 mod reader;
 mod recover;
 mod segment;

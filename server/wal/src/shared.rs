@@ -13,6 +13,7 @@ use conure_io::File;
 
 use crate::cache::Entries;
 use crate::logical::Logical;
+use crate::pace::Pace;
 use crate::{Error, Mark, Stats};
 
 pub(crate) type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     room: Condvar,
     queue_bytes_max: usize,
     queue_len_max: usize,
+    pub(crate) pace: Pace,
 }
 
 impl fmt::Debug for Shared {
@@ -73,6 +75,7 @@ impl Shared {
             room: Condvar::new(),
             queue_bytes_max,
             queue_len_max,
+            pace: Pace::default(),
         }
     }
 

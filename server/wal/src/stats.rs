@@ -1,5 +1,7 @@
 //! Figures about a log.
 
+use std::time::Duration;
+
 /// Counters since the log was opened, and sizes as they are now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +26,10 @@ pub struct Stats {
     pub queue_len: u64,
     /// Their payload bytes.
     pub queue_bytes: u64,
+    /// How long writing and syncing a batch took lately: an average in which the last one counts an eighth.
+    pub sync_average: Duration,
+    /// How long the batch that is being written now has taken so far; zero where none is.
+    pub writing_for: Duration,
     /// Entries kept in memory now.
     pub cached_entries: u64,
     /// Their payload bytes.

@@ -152,6 +152,11 @@ impl Wal {
         self.shared.lock().logical.entries.map(|(_, last)| last)
     }
 
+    /// The last index that is durable, or was purged.
+    pub fn durable_index(&self) -> Option<u64> {
+        self.shared.lock().durable.reaches()
+    }
+
     /// The index from which on the entries held have at most `bytes_max` payload bytes together.
     pub fn tail_within(&self, bytes_max: u64) -> u64 {
         self.shared.lock().entries.tail_within(bytes_max)
@@ -190,6 +195,8 @@ impl Wal {
             queue_bytes: state.queue_bytes as u64,
             cached_entries,
             cached_bytes,
+            sync_average: self.shared.pace.average(),
+            writing_for: self.shared.pace.writing_for(),
             ..state.stats.clone()
         }
     }

@@ -104,7 +104,9 @@ impl Writer {
     /// Makes the batch durable and calls back what it completes.
     fn finish(&mut self, shared: &Shared, batch: &mut Batch) -> Result<(), Error> {
         if batch.records > 0 {
+            shared.pace.begin();
             self.write_batch(batch)?;
+            shared.pace.end();
         }
         self.note_durable(shared, batch);
         for done in batch.done.drain(..) {

@@ -16,7 +16,7 @@ pub(super) fn check(report: &mut Report) {
     });
     report.check("lints", |step| {
         // The end-to-end tests and the charts' are no part of "all targets": they run on their own.
-        let by_name = ["e2e", "operator", "charts", "api_server", "memory", "volumes"]
+        let by_name = ["e2e", "operator", "charts", "api_server", "memory", "disk", "volumes"]
             .map(|name| ["--test", name])
             .concat();
         let planted = ["--bin", "conure-db-planted", "--features", "conure-server/planted-bugs"];
@@ -44,9 +44,9 @@ pub(super) fn check(report: &mut Report) {
 /// Tests that make control groups and mount small volumes.
 pub(super) fn check_as_root(report: &mut Report) {
     report.check("tests as root", |step| {
-        packages::ensure(&["e2fsprogs", "mount"])?;
+        packages::ensure(&["e2fsprogs", "mount", "util-linux"])?;
         let mut command = cargo("test");
-        command.args(["--no-fail-fast", "--test", "memory", "--test", "volumes"]);
+        command.args(["--no-fail-fast", "--test", "memory", "--test", "disk", "--test", "volumes"]);
         let tally = cargo::test(&mut command, "test-root", step)?;
         tally.judge()?;
         Ok(tally.to_string())

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node::Node;
+use super::room::Room;
 use crate::facade::{MemberConfig, Refusal};
 use crate::failure::Failure;
 use crate::identity::{Identity, State};
@@ -29,6 +30,7 @@ pub(crate) struct Counters {
     pub(crate) writes: AtomicU64,
     pub(crate) writes_unknown: AtomicU64,
     pub(crate) busy: AtomicU64,
+    pub(crate) disk_full: AtomicU64,
 }
 
 impl Counters {
@@ -60,6 +62,7 @@ pub(crate) struct Core {
     pub(crate) tasks: TaskTracker,
     pub(crate) write_slots: Semaphore,
     pub(crate) write_bytes: Semaphore,
+    pub(crate) room: Arc<Room>,
 }
 
 impl Core {

@@ -8,14 +8,21 @@ use std::time::Duration;
 use conure_client::api::Role;
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver as _;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::core::Core;
 use super::node::Node;
+use crate::raft::store::Store;
 use crate::transport::message::{Request, Response};
 
 const TICK: Duration = Duration::from_millis(500);
 const ASK_PATIENCE: Duration = Duration::from_secs(2);
+/// While the disk is nearly full a data member keeps no more of its log than that, as soon as a checkpoint holds it.
+const SHORT_LOG_BYTES: u64 = 16 << 20;
+/// Compacting is worth it when so much is free inside the database.
+const COMPACT_BYTES_MIN: u64 = 4 << 20;
+/// Two slow disks do not pass leadership to and fro more often than that.
+const SLOW_DISK_PAUSE: Duration = Duration::from_secs(30);
 
 /// Starts the keeper of one life; it ends with it.
 pub(crate) fn spawn(core: &Arc<Core>, node: &Arc<Node>) {
@@ -44,6 +51,7 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut logged_at_checkpoint = 0;
+    let mut slow = SlowDisk::default();
     loop {
         let mut ticked = false;
         tokio::select! {
@@ -77,8 +85,15 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
             }
         }
         if ticked {
-            checkpoint_by_size(&node, &mut logged_at_checkpoint).await;
-            purge_by_size(&node).await;
+            if node.leads_now() && node.role == Role::Data {
+                slow.hand_over(&node).await;
+            }
+            let short = core.room.look();
+            if short {
+                compact(&core, &node);
+            }
+            checkpoint_by_size(&node, short, &mut logged_at_checkpoint).await;
+            purge_by_size(&node, short).await;
             if node.role == Role::Arbiter {
                 purge(&node).await;
             }
@@ -113,6 +128,44 @@ async fn hand_over(node: &Node) {
     }
 }
 
+/// Lets go of leadership when the log's disk does not keep up and another member's does.
+#[derive(Debug, Default)]
+struct SlowDisk {
+    handed_over: Option<Instant>,
+}
+
+impl SlowDisk {
+    async fn hand_over(&mut self, node: &Node) {
+        if !node.disk_is_slow() || self.handed_over.is_some_and(|at| at.elapsed() < SLOW_DISK_PAUSE) {
+            return;
+        }
+        // Where theirs is no faster, they hold no more than this member does.
+        let own = node.log.wal().ok().and_then(|wal| wal.durable_index());
+        let Some(successor) = node.successors().into_iter().find(|id| node.matched(*id) > own) else { return };
+        tracing::warn!(successor, "the log's disk is slow or does not answer; this leader hands over");
+        self.handed_over = Some(Instant::now());
+        // Where it fails, the next time tries again.
+        let _ = node.raft.trigger().transfer_leader(successor).await;
+    }
+}
+
+/// Gives back to the file system what is free inside the database, once at a time and beside all else.
+fn compact(core: &Core, node: &Arc<Node>) {
+    let free = node.store.db().map(|db| db.stats()).map_or(0, |stats| stats.free_pages * u64::from(stats.page_size_bytes));
+    if free < COMPACT_BYTES_MIN || node.compacting.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (room, node) = (Arc::clone(&core.room), Arc::clone(node));
+    core.tasks.spawn_blocking(move || {
+        let go_on = || room.look() && !node.stop.is_cancelled();
+        match Store::compact(&node.store, go_on) {
+            Ok(bytes) => tracing::info!(bytes, "compacted the database, since the disk is nearly full"),
+            Err(e) => tracing::warn!(error = %e, "the database was not compacted"),
+        }
+        node.compacting.store(false, Ordering::Release);
+    });
+}
+
 /// Ends a joint configuration that a leader began and did not end.
 async fn flatten(core: &Core, node: &Node) {
     if node.metrics().membership_config.membership().get_joint_config().len() < 2 {
@@ -125,9 +178,10 @@ async fn flatten(core: &Core, node: &Node) {
 }
 
 /// Makes a checkpoint when much was logged since the last one, however few entries that was.
-async fn checkpoint_by_size(node: &Node, logged_at_checkpoint: &mut u64) {
+async fn checkpoint_by_size(node: &Node, short: bool, logged_at_checkpoint: &mut u64) {
     let Ok(logged) = node.log.wal().map(|wal| wal.stats().appended_bytes) else { return };
-    if logged.saturating_sub(*logged_at_checkpoint) >= node.tuning.checkpoint_bytes
+    let bytes_max = node.tuning.checkpoint_bytes.min(if short { SHORT_LOG_BYTES / 2 } else { u64::MAX });
+    if logged.saturating_sub(*logged_at_checkpoint) >= bytes_max
         && node.raft.trigger().snapshot().await.is_ok()
     {
         *logged_at_checkpoint = logged;
@@ -135,8 +189,9 @@ async fn checkpoint_by_size(node: &Node, logged_at_checkpoint: &mut u64) {
 }
 
 /// Lets go of log behind the checkpoint that is more than may be kept, however few entries that is.
-async fn purge_by_size(node: &Node) {
+async fn purge_by_size(node: &Node, short: bool) {
     let keep_bytes = match node.role {
+        Role::Data if short => node.tuning.keep_bytes.min(SHORT_LOG_BYTES),
         Role::Data => node.tuning.keep_bytes,
         Role::Arbiter => node.tuning.arbiter_keep_bytes,
     };

@@ -15,6 +15,7 @@ mod lives;
 mod node;
 mod reads;
 mod remove;
+mod room;
 mod rounds;
 mod start;
 mod status;

@@ -56,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) incoming: Arc<Mutex<()>>,
     /// Whether the state is at least as new as it was before this process began.
     pub(crate) recovered: AtomicBool,
+    /// While the database is made shorter.
+    pub(crate) compacting: AtomicBool,
     pub(crate) stop: CancellationToken,
     pub(crate) tuning: Tuning,
     born: Instant,
@@ -112,6 +114,7 @@ pub(crate) async fn start(
         leads,
         incoming: Arc::default(),
         recovered: AtomicBool::new(false),
+        compacting: AtomicBool::new(false),
         stop,
         tuning: tuning.clone(),
         born: Instant::now(),
@@ -256,22 +259,27 @@ impl Node {
         metrics.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
     }
 
+    /// The last entry that `id` is known to hold durably; only a leader knows.
+    pub(crate) fn matched(&self, id: u64) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.replication.as_ref()?.get(&id).copied().flatten().map(|log_id| log_id.index())
+    }
+
+    /// Whether the log's disk is so slow that another member should lead.
+    pub(crate) fn disk_is_slow(&self) -> bool {
+        let Ok(stats) = self.log.wal().map(|wal| wal.stats()) else { return false };
+        stats.writing_for >= self.tuning.slow_disk || stats.sync_average >= self.tuning.slow_disk / 4
+    }
+
     /// The data voters beside this member that are alive, the one that holds most of the log first.
     pub(crate) fn successors(&self) -> Vec<u64> {
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
-        let matched = |id: &u64| {
-            metrics
-                .replication
-                .as_ref()
-                .and_then(|all| all.get(id))
-                .and_then(|log_id| *log_id)
-                .map(|l| l.index())
-        };
         let data = |id: &u64| membership.get_node(id).is_some_and(|peer| peer.role == Role::Data);
         let other = |id: &u64| *id != self.identity.node_id && self.answered_lately(*id);
         let mut ids: Vec<u64> = membership.voter_ids().filter(other).filter(data).collect();
-        ids.sort_by_key(|id| std::cmp::Reverse((matched(id), *id)));
+        ids.sort_by_key(|id| std::cmp::Reverse((self.matched(*id), *id)));
         ids.dedup();
         ids
     }

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::core::{Core, Counters};
 use super::host::HostCore;
 use super::node::LOG_DIR;
+use super::room::Room;
 use crate::facade::MemberConfig;
 use crate::failure::Failure;
 use crate::identity::{Identity, State};
@@ -55,6 +56,7 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
         .await
         .map_err(|source| StartError::Bind { addr: config.raft_addr.clone(), source })?;
     let tuning = config.tuning.clone();
+    let room = Arc::new(Room::new(&dir, &tuning));
     let core = Arc::new(Core {
         config,
         dir,
@@ -71,6 +73,7 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
         tasks: TaskTracker::new(),
         write_slots: Semaphore::new(tuning.writes_in_flight_max),
         write_bytes: Semaphore::new(tuning.write_bytes_in_flight_max.min(Semaphore::MAX_PERMITS)),
+        room,
     });
     let begun = begin(&core, identity).await;
     if let Err(text) = begun {

@@ -47,7 +47,7 @@ impl Core {
             cluster_id: if serving { identity.cluster_id } else { String::new() },
             incarnation: identity.incarnation,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            health: self.ready().err().unwrap_or_else(|| "ok".to_owned()),
+            health: self.health(),
         }
     }
 
@@ -70,6 +70,22 @@ impl Core {
             return Err("still a learner; its join is not complete".into());
         }
         Ok(())
+    }
+
+    /// `ok`, or what is wrong: a member may be ready all the same.
+    fn health(&self) -> String {
+        match self.ready() {
+            Err(why) => why,
+            Ok(()) if self.room.is_short() => format!(
+                "the disk is nearly full: {} bytes are free, {} are needed; as a leader it takes no puts",
+                self.room.free_bytes(),
+                self.room.needed_bytes()
+            ),
+            Ok(()) if self.any_node().is_some_and(|node| node.disk_is_slow()) => {
+                "the log's disk is slow or does not answer; another member should lead".to_owned()
+            }
+            Ok(()) => "ok".to_owned(),
+        }
     }
 
     pub(crate) fn raft_config(&self) -> api::RaftConfig {
@@ -105,6 +121,13 @@ impl Core {
                 "writes": get(&self.counters.writes),
                 "writes_unknown": get(&self.counters.writes_unknown),
                 "busy": get(&self.counters.busy),
+                "disk_full": get(&self.counters.disk_full),
+            },
+            "disk": {
+                "free_bytes": self.room.free_bytes(),
+                "total_bytes": self.room.total_bytes(),
+                "needed_bytes": self.room.needed_bytes(),
+                "nearly_full": self.room.is_short(),
             },
             "port": {
                 "accepted": get(&self.port.accepted),
@@ -163,8 +186,14 @@ fn log(node: &Node) -> Value {
         "segments": stats.segments,
         "disk_bytes": stats.disk_bytes,
         "queue_len": stats.queue_len,
+        "sync_average_us": micros(stats.sync_average),
+        "writing_for_us": micros(stats.writing_for),
         "cached_bytes": stats.cached_bytes,
     })
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn storage(node: &Node) -> Value {

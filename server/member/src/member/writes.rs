@@ -60,6 +60,10 @@ impl Core {
             Counters::add(&self.counters.busy);
             Refusal::Busy
         };
+        // Deletes make room in the end.
+        if matches!(command, Command::Put { .. }) {
+            self.room.admit(command.weight()).inspect_err(|_| Counters::add(&self.counters.disk_full))?;
+        }
         let weight = u32::try_from(command.weight()).unwrap_or(u32::MAX);
         let _slot = self.write_slots.try_acquire().map_err(busy)?;
         let _bytes = self.write_bytes.try_acquire_many(weight).map_err(busy)?;

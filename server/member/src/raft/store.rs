@@ -237,6 +237,25 @@ impl Store {
         flush().inspect_err(|e| self.failure.set(&format!("the database: {e}")))
     }
 
+    /// Makes the file shorter, step by step, as long as `go_on` says so; by how many bytes. Changes go on between the steps.
+    pub(crate) fn compact(&self, go_on: impl Fn() -> bool) -> io::Result<u64> {
+        let mut compaction = self.db()?.compaction(conure_btree::CompactOptions::default());
+        let failed = |e: &io::Error| self.failure.set(&format!("the database: {e}"));
+        while go_on() {
+            // Held, so that no change waits for its turn in the tree.
+            let _writer = self.writer();
+            match compaction.step() {
+                Ok(true) => {}
+                Ok(false) => break,
+                // Too little room even for that: what was done stays, and deletes go on.
+                Err(conure_btree::Error::NoSpace { .. }) => break,
+                Err(e) => return Err(engine(e)).inspect_err(failed),
+            }
+        }
+        let report = compaction.report();
+        Ok(report.file_bytes_before.saturating_sub(report.file_bytes_after))
+    }
+
     /// Makes everything applied so far durable, together with what the log held then.
     pub(crate) fn checkpoint(&self, floor: &FloorOf) -> io::Result<Applied> {
         self.change(Durability::Durable, |applied, txn| {

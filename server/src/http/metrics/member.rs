@@ -29,6 +29,14 @@ pub(super) struct MemberMetrics {
     wal_syncs: Counter,
     wal_bytes: Gauge,
     tree_bytes: Gauge,
+    disk_free_bytes: Gauge,
+    disk_total_bytes: Gauge,
+    disk_needed_bytes: Gauge,
+    disk_nearly_full: Gauge,
+    wal_sync_average_us: Gauge,
+    port_refused: Counter,
+    port_malformed: Counter,
+    port_crowded_out: Counter,
 }
 
 impl MemberMetrics {
@@ -38,10 +46,14 @@ impl MemberMetrics {
             registry.register(name, help, gauge.clone());
             gauge
         };
+        let counter = |registry: &mut Registry, name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
         let members = Family::default();
         registry.register("raft_members", "Members in this member's view", members.clone());
-        let wal_syncs = Counter::default();
-        registry.register("wal_syncs", "Times the log was synced to disk", wal_syncs.clone());
+        let wal_syncs = counter(registry, "wal_syncs", "Times the log was synced to disk");
         Self {
             term: gauge(registry, "raft_term", "The current Raft term"),
             commit_index: gauge(registry, "raft_commit_index", "The highest log index known to be committed"),
@@ -53,6 +65,38 @@ impl MemberMetrics {
             wal_syncs,
             wal_bytes: gauge(registry, "wal_bytes", "Size of the log on disk"),
             tree_bytes: gauge(registry, "tree_bytes", "Size of the database file"),
+            disk_free_bytes: gauge(
+                registry,
+                "disk_free_bytes",
+                "Free room on the data directory's file system",
+            ),
+            disk_total_bytes: gauge(registry, "disk_total_bytes", "Size of the data directory's file system"),
+            disk_needed_bytes: gauge(
+                registry,
+                "disk_needed_bytes",
+                "Free room below which this member, as a leader, takes no puts",
+            ),
+            disk_nearly_full: gauge(registry, "disk_nearly_full", "1 where less is free than needed"),
+            wal_sync_average_us: gauge(
+                registry,
+                "wal_sync_average_microseconds",
+                "How long writing and syncing a batch of the log takes, lately",
+            ),
+            port_refused: counter(
+                registry,
+                "raft_port_refused",
+                "Connections on the Raft port from another version, cluster or incarnation, or for another member",
+            ),
+            port_malformed: counter(
+                registry,
+                "raft_port_malformed",
+                "Connections on the Raft port that were closed because of bytes that no member sends",
+            ),
+            port_crowded_out: counter(
+                registry,
+                "raft_port_crowded_out",
+                "Connections on the Raft port that were closed because too many were open",
+            ),
         }
     }
 
@@ -72,12 +116,26 @@ impl MemberMetrics {
         }
         let stats = member.stats();
         let figure = |path: &str| stats.pointer(path).and_then(Value::as_u64);
-        if let Some(syncs) = figure("/log/syncs") {
-            self.wal_syncs.inner().store(syncs, Ordering::Relaxed);
+        for (counter, path) in [
+            (&self.wal_syncs, "/log/syncs"),
+            (&self.port_refused, "/port/refused"),
+            (&self.port_malformed, "/port/malformed"),
+            (&self.port_crowded_out, "/port/crowded_out"),
+        ] {
+            if let Some(count) = figure(path) {
+                counter.inner().store(count, Ordering::Relaxed);
+            }
         }
-        for (gauge, path) in
-            [(&self.wal_bytes, "/log/disk_bytes"), (&self.tree_bytes, "/storage/tree/file_bytes")]
-        {
+        let full = stats.pointer("/disk/nearly_full").and_then(Value::as_bool);
+        self.disk_nearly_full.set(full.unwrap_or(false).into());
+        for (gauge, path) in [
+            (&self.wal_bytes, "/log/disk_bytes"),
+            (&self.tree_bytes, "/storage/tree/file_bytes"),
+            (&self.disk_free_bytes, "/disk/free_bytes"),
+            (&self.disk_total_bytes, "/disk/total_bytes"),
+            (&self.disk_needed_bytes, "/disk/needed_bytes"),
+            (&self.wal_sync_average_us, "/log/sync_average_us"),
+        ] {
             if let Some(bytes) = figure(path) {
                 gauge.set(clamped(bytes));
             }

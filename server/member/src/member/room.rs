@@ -1,0 +1,151 @@
+//! How much room there is on the data directory's file system, and whether what needs more of it is taken.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use conure_io::Space;
+
+use crate::facade::{Refusal, Tuning};
+
+/// What a put of so many bytes may take on the disk at most: the log's record, and the pages on its way in the tree.
+const COST_FACTOR: i64 = 4;
+const COST_MIN: i64 = 32 << 10;
+
+/// Watches one file system. Short of room from the moment on that less than the reserve is free, until a quarter more
+/// than the reserve is.
+#[derive(Debug)]
+pub(crate) struct Room {
+    dir: PathBuf,
+    reserve_bytes_min: u64,
+    reserve_percent: u64,
+    /// What puts may still take before the file system is asked again.
+    budget: AtomicI64,
+    short: AtomicBool,
+    free: AtomicU64,
+    total: AtomicU64,
+}
+
+/// Pure: whether there is too little room, given whether there was.
+fn is_short(was_short: bool, space: Space, reserve: u64) -> bool {
+    space.free_bytes < if was_short { reserve.saturating_add(reserve / 4) } else { reserve }
+}
+
+impl Room {
+    pub(crate) fn new(dir: &Path, tuning: &Tuning) -> Self {
+        let room = Self {
+            dir: dir.to_owned(),
+            reserve_bytes_min: tuning.disk_reserve_bytes,
+            reserve_percent: tuning.disk_reserve_percent,
+            budget: AtomicI64::new(0),
+            short: AtomicBool::new(false),
+            free: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+        };
+        room.look();
+        room
+    }
+
+    fn reserve_of(&self, total_bytes: u64) -> u64 {
+        self.reserve_bytes_min.max(total_bytes / 100 * self.reserve_percent)
+    }
+
+    /// Asks the file system; whether there is too little room.
+    pub(crate) fn look(&self) -> bool {
+        let Ok(space) = Space::at(&self.dir) else {
+            // Nothing is known: whoever writes will hear what is wrong.
+            self.budget.store(i64::MAX, Ordering::Relaxed);
+            return false;
+        };
+        let reserve = self.reserve_of(space.total_bytes);
+        self.free.store(space.free_bytes, Ordering::Relaxed);
+        self.total.store(space.total_bytes, Ordering::Relaxed);
+        let left = i64::try_from(space.free_bytes.saturating_sub(reserve)).unwrap_or(i64::MAX);
+        self.budget.store(left, Ordering::Relaxed);
+        let was = self.short.load(Ordering::Relaxed);
+        let short = is_short(was, space, reserve);
+        if short != was && self.short.swap(short, Ordering::Relaxed) != short {
+            let (free, dir) = (space.free_bytes, self.dir.display());
+            if short {
+                tracing::warn!(%dir, free_bytes = free, reserve_bytes = reserve, "the disk is nearly full: as a leader this member takes no puts");
+            } else {
+                tracing::info!(%dir, free_bytes = free, reserve_bytes = reserve, "the disk has room again");
+            }
+        }
+        short
+    }
+
+    /// Whether there was too little room when it was last looked at.
+    pub(crate) fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
+    /// Lets a put of so many bytes through, or not.
+    pub(crate) fn admit(&self, weight: usize) -> Result<(), Refusal> {
+        let cost =
+            i64::try_from(weight).unwrap_or(i64::MAX).saturating_mul(COST_FACTOR).saturating_add(COST_MIN);
+        let enough = self.budget.fetch_sub(cost, Ordering::Relaxed) >= cost;
+        if enough && !self.is_short() {
+            return Ok(());
+        }
+        // What is there may be more than was reckoned, or come back meanwhile.
+        if self.look() {
+            return Err(Refusal::DiskFull {
+                free_bytes: self.free_bytes(),
+                needed_bytes: self.needed_bytes(),
+            });
+        }
+        Ok(())
+    }
+
+    /// What was free.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// What there is in all.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// What must be free for puts to be taken.
+    pub(crate) fn needed_bytes(&self) -> u64 {
+        let reserve = self.reserve_of(self.total_bytes());
+        if self.is_short() { reserve.saturating_add(reserve / 4) } else { reserve }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_that_ran_short_comes_back_with_a_quarter_more() {
+        let at = |free_bytes| Space { free_bytes, total_bytes: 10_000 };
+        let mut short = false;
+        for (free, wanted) in
+            [(500, false), (399, true), (400, true), (499, true), (500, false), (400, false)]
+        {
+            short = is_short(short, at(free), 400);
+            assert_eq!(short, wanted, "{free}");
+        }
+    }
+
+    #[test]
+    fn the_larger_reserve_counts_and_a_spent_budget_is_looked_up() {
+        let here = tempfile::tempdir().unwrap();
+        let reserve = |bytes, percent| {
+            let tuning =
+                Tuning { disk_reserve_bytes: bytes, disk_reserve_percent: percent, ..Tuning::default() };
+            Room::new(here.path(), &tuning)
+        };
+        assert_eq!(reserve(64 << 20, 5).reserve_of(1 << 20), 64 << 20);
+        assert_eq!(reserve(64 << 20, 5).reserve_of(100 << 30), (100 << 30) / 100 * 5);
+        let plenty = reserve(0, 0);
+        assert!(!plenty.is_short() && plenty.total_bytes() >= plenty.free_bytes());
+        plenty.budget.store(1, Ordering::Relaxed);
+        assert!(plenty.admit(4 << 20).is_ok(), "there is room whatever was reckoned");
+        let none = reserve(u64::MAX, 5);
+        assert!(none.is_short());
+        assert!(matches!(none.admit(1), Err(Refusal::DiskFull { .. })));
+    }
+}

@@ -1,0 +1,273 @@
+//! Disks that run full or stop answering: needs root, to mount and freeze volumes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail as loudly as tests")]
+
+#[path = "server/common.rs"]
+#[expect(dead_code, reason = "shared with the tests that need no root")]
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::{Node, until};
+use conure_client::api::Suffrage;
+use conure_client::{Client, problem};
+use tempfile::TempDir;
+
+/// The reserve of a small volume is 64 MiB, and a quarter more is needed once it ran short.
+const VOLUME_BYTES: u64 = 224 << 20;
+const VALUE_BYTES: usize = 64 << 10;
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {told}; this test needs root");
+}
+
+/// A small ext4 volume over a loop device, gone with its owner. Members keep their logs for people elsewhere.
+struct Volume {
+    folder: TempDir,
+}
+
+impl Volume {
+    fn new() -> Self {
+        let volume = Self { folder: tempfile::tempdir().unwrap() };
+        let image = volume.folder.path().join("image");
+        fs::File::create(&image).unwrap().set_len(VOLUME_BYTES).unwrap();
+        fs::create_dir(volume.mounted()).unwrap();
+        run("mkfs.ext4", &["-q", "-F", "-m", "0", image.to_str().unwrap()]);
+        run("mount", &["-o", "loop", image.to_str().unwrap(), volume.mounted().to_str().unwrap()]);
+        symlink(volume.mounted(), volume.folder.path().join("data")).unwrap();
+        volume
+    }
+
+    fn mounted(&self) -> PathBuf {
+        self.folder.path().join("volume")
+    }
+
+    fn node(&self, name: &str) -> Node {
+        Node::over(name, &self.folder.path().join("data"), &[])
+    }
+
+    fn free_bytes(&self) -> u64 {
+        let stat = rustix::fs::statvfs(self.mounted()).unwrap();
+        stat.f_bavail * stat.f_frsize
+    }
+
+    /// Leaves no more than so many bytes free, until the file that takes them is removed.
+    fn leave(&self, bytes: u64) -> PathBuf {
+        let path = self.mounted().join("filler");
+        let file = fs::File::create(&path).unwrap();
+        let mut len = 0;
+        for step in [8 << 20, 1 << 20, 64 << 10, 4 << 10] {
+            while self.free_bytes() >= bytes + step {
+                let flags = rustix::fs::FallocateFlags::empty();
+                if rustix::fs::fallocate(&file, flags, len, step).is_err() {
+                    break;
+                }
+                len += step;
+            }
+        }
+        path
+    }
+
+    /// Writes to it wait until the guard is dropped.
+    fn freeze(&self) -> Frozen {
+        run("fsfreeze", &["--freeze", self.mounted().to_str().unwrap()]);
+        Frozen(self.mounted())
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // Where it is still in use, it goes when it no longer is.
+        let _ = Command::new("umount").arg("--lazy").arg(self.mounted()).output();
+    }
+}
+
+/// Kept after the members that use the volume: they cannot end while it is frozen.
+struct Frozen(PathBuf);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        run("fsfreeze", &["--unfreeze", self.0.to_str().unwrap()]);
+    }
+}
+
+fn key(number: u32) -> Vec<u8> {
+    format!("key/{number:05}").into_bytes()
+}
+
+/// Whether a put is refused because of the disk; any other refusal fails the test.
+async fn refused(client: &Client, number: u32) -> bool {
+    match client.put(&key(number), vec![7; VALUE_BYTES]).await {
+        Ok(_) => false,
+        Err(error) => {
+            let told = error.problem().unwrap_or_else(|| panic!("{error}"));
+            assert_eq!((told.status, told.kind.as_str()), (507, problem::DISK_NEARLY_FULL), "{error}");
+            true
+        }
+    }
+}
+
+async fn health(client: &Client) -> String {
+    client.status().await.unwrap().health
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_takes_no_puts_on_a_nearly_full_disk_and_takes_them_again() {
+    let volume = Volume::new();
+    let mut node = volume.node("node1");
+    node.restart().await;
+    node.until_ready().await;
+    let client = node.client();
+    for number in 0..10 {
+        assert!(!refused(&client, number).await);
+    }
+    let filler = volume.leave(40 << 20);
+    until("it refuses", async || refused(&client, 10).await).await;
+    assert!(client.readyz(None).await.unwrap().ok);
+    assert_eq!(client.get(&key(3)).await.unwrap().unwrap().bytes, vec![7; VALUE_BYTES]);
+    assert!(client.delete(&key(4)).await.unwrap().deleted);
+    assert!(health(&client).await.contains("nearly full"));
+    assert_eq!(node.metric("conure_disk_nearly_full").await, 1);
+    assert!(node.metric("conure_disk_free_bytes").await < 64 << 20);
+
+    // A little more than the reserve is not enough yet.
+    fs::remove_file(&filler).unwrap();
+    let filler = volume.leave(72 << 20);
+    assert!(refused(&client, 10).await);
+    fs::remove_file(filler).unwrap();
+    assert!(!refused(&client, 10).await);
+    until("it is well again", async || health(&client).await == "ok").await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_make_room_on_a_disk_that_its_own_data_filled() {
+    let volume = Volume::new();
+    let mut node = volume.node("node1");
+    node.restart().await;
+    node.until_ready().await;
+    let client = node.client();
+    let mut written = 0;
+    while !refused(&client, written).await {
+        written += 1;
+        assert!(u64::from(written) * (VALUE_BYTES as u64) < VOLUME_BYTES, "it never refused");
+    }
+    assert!(written > 200, "it refused after {written} values");
+    for number in 1..written {
+        assert!(client.delete(&key(number)).await.unwrap().deleted);
+    }
+    until("there is room again", async || !refused(&client, 1).await).await;
+    assert_eq!(client.get(&key(0)).await.unwrap().unwrap().bytes, vec![7; VALUE_BYTES]);
+    node.stop().await;
+    node.restart().await;
+    node.until_ready().await;
+    assert_eq!(client.get(&key(1)).await.unwrap().unwrap().bytes, vec![7; VALUE_BYTES]);
+    assert!(client.get(&key(2)).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_any_room_ends_the_process_with_a_clear_message() {
+    let volume = Volume::new();
+    let mut node = volume.node("node1");
+    node.restart().await;
+    node.until_ready().await;
+    let client = node.client();
+    for number in 0..2_000 {
+        client.put(&key(number), vec![7; 100]).await.unwrap();
+    }
+    let filler = volume.leave(0);
+    // Deletes are taken as long as the log has room for them.
+    let mut deleted = 0;
+    while client.delete(&key(deleted)).await.is_ok() {
+        deleted += 1;
+        assert!(deleted < 2_000, "{} bytes are free", volume.free_bytes());
+    }
+    let status = node.left().await;
+    assert_eq!(status.code(), Some(1), "{}", node.log());
+    let log = node.log();
+    let last = log.lines().last().unwrap();
+    assert!(last.starts_with("conure-db: the storage failed") && last.contains("No space left"), "{last}");
+
+    fs::remove_file(filler).unwrap();
+    node.restart().await;
+    node.until_ready().await;
+    for number in 0..deleted {
+        assert!(client.get(&key(number)).await.unwrap().is_none(), "an acknowledged delete is lost");
+    }
+    // Of the one that failed nothing is known.
+    for number in deleted + 1..2_000 {
+        assert_eq!(client.get(&key(number)).await.unwrap().unwrap().bytes, vec![7; 100]);
+    }
+}
+
+/// Three members, each on a volume of its own; the first leads.
+async fn three() -> (Vec<Volume>, Vec<Node>) {
+    let volumes: Vec<Volume> = (0..3).map(|_| Volume::new()).collect();
+    let mut nodes: Vec<Node> =
+        volumes.iter().zip(1..).map(|(volume, number)| volume.node(&format!("node{number}"))).collect();
+    for at in 0..3 {
+        nodes[at].restart().await;
+        if at > 0 {
+            let address = nodes[at].raft_address();
+            let joined = nodes[0].client().join(&nodes[at].name, &address).await.unwrap();
+            assert_eq!(joined.suffrage, Suffrage::Voter);
+        }
+        nodes[at].until_ready().await;
+    }
+    (volumes, nodes)
+}
+
+async fn leader(node: &Node) -> String {
+    node.client().status().await.unwrap().leader
+}
+
+async fn all_hold(nodes: &[Node], count: u32) {
+    for node in nodes {
+        node.until_ready().await;
+        for number in 0..count {
+            assert!(node.client().get(&key(number)).await.unwrap().is_some(), "{} lacks {number}", node.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_disk_does_not_answer_holds_nobody_up() {
+    let (volumes, nodes) = three().await;
+    let term = nodes[0].client().status().await.unwrap().term;
+    let frozen = volumes[2].freeze();
+    for number in 0..300 {
+        nodes[0].client().put(&key(number), vec![7; 1_000]).await.unwrap();
+    }
+    let status = nodes[0].client().status().await.unwrap();
+    assert_eq!((status.leader.as_str(), status.term), ("node1", term));
+    drop(frozen);
+    all_hold(&nodes, 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_disk_does_not_answer_lets_another_lead() {
+    let (volumes, nodes) = three().await;
+    let frozen = volumes[0].freeze();
+    let servers = nodes[1..].iter().map(Node::address);
+    let client = servers.fold(Client::builder(), |builder, address| builder.server(address)).build().unwrap();
+    let mut number = 0;
+    until("another one leads", async || {
+        // Followers send it to whoever leads; of unknown outcome is what the change of leaders broke off.
+        let _ = client.put(&key(number), vec![7; 1_000]).await;
+        number += 1;
+        let now = leader(&nodes[1]).await;
+        !now.is_empty() && now != "node1"
+    })
+    .await;
+    for number in 0..50 {
+        client.put(&key(number), "of the new leader").await.unwrap();
+    }
+    drop(frozen);
+    all_hold(&nodes, 50).await;
+    until("the old one follows", async || leader(&nodes[0]).await == leader(&nodes[1]).await).await;
+}
