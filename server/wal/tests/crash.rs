@@ -192,6 +192,32 @@ fn acknowledged_work_survives_every_power_loss() {
     assert!(torn > images / 50, "power losses that tear nothing prove nothing");
 }
 
+/// Not at moments that chance chose: after every single operation, opening and closing included.
+#[test]
+fn acknowledged_work_survives_a_power_loss_after_every_operation() {
+    let mut random = Random::new(setting("CONURE_CRASH_SEED", 0x5eed) ^ 2);
+    for submissions in [3, 40] {
+        let disk = SimDisk::new();
+        let wal = open_tiny(&disk, None);
+        let run = work(&disk, wal, Run::default(), &mut random, submissions);
+        for prefix in 0..=disk.ops() {
+            for _ in 0..4 {
+                let seed = random.next_u64();
+                let image = disk.crash_image(prefix, seed).unwrap();
+                let (wal, _) =
+                    Wal::open(Arc::new(image), tiny(), run.floor_by(prefix)).unwrap_or_else(|error| {
+                        panic!("after {prefix} operations, seed {seed}: it does not open: {error}")
+                    });
+                let (found, least) = (Model::of(&wal), run.acknowledged_by(prefix));
+                assert!(
+                    run.holds(&found, least).is_some(),
+                    "after {prefix} operations, seed {seed}: of {least} acknowledged steps found {found:?}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn what_a_restart_read_after_a_failed_sync_survives_a_power_loss() {
     let mut random = Random::new(setting("CONURE_CRASH_SEED", 0x5eed) ^ 1);
