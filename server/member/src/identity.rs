@@ -106,7 +106,7 @@ impl Identity {
         fs::File::open(dir)?.sync_all()
     }
 
-    fn encode(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn encode(&self) -> io::Result<Vec<u8>> {
         let body = postcard::to_stdvec(self).map_err(io::Error::other)?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
@@ -117,7 +117,7 @@ impl Identity {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Identity, String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Identity, String> {
     let (signed, crc) = bytes.split_last_chunk::<4>().ok_or("is too short")?;
     if crc32c::crc32c(signed) != u32::from_le_bytes(*crc) {
         return Err("has a wrong checksum".into());

@@ -6,6 +6,11 @@
 mod backup_format;
 mod facade;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(test)]
+mod golden;
 mod identity;
 mod member;
 pub mod offline;

@@ -1,6 +1,7 @@
 //! A consistent backup as a stream of bytes, in the format of [`crate::backup_format`].
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -29,7 +30,7 @@ impl Backup {
         };
         let encoder = Encoder::default();
         let beginning = Some(encoder.begin(&header)?);
-        let chunks = Some(outgoing::read_ahead(view, true));
+        let chunks = Some(outgoing::read_ahead(Arc::new(view), true));
         Ok(Self { beginning, chunks, encoder })
     }
 }

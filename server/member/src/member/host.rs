@@ -114,6 +114,7 @@ impl Host for HostCore {
         vote: Vote,
         meta: SnapshotMeta,
         with_data: bool,
+        id: Option<u64>,
     ) -> Result<Incoming, Box<Response>> {
         let Session::Cluster(node) = session else {
             return Err(Box::new(other("this connection was not opened for that")));
@@ -125,11 +126,24 @@ impl Host for HostCore {
         if known > vote {
             return Err(Box::new(Response::Snapshot(SnapshotResponse::new(known))));
         }
+        if let Some(mut parked) = node.parked.take(id, &meta) {
+            tracing::info!(bytes = parked.received(), "a snapshot goes on where it broke off");
+            parked.vote = vote;
+            return Ok(parked);
+        }
         let turn = Arc::clone(&node.incoming)
             .try_lock_owned()
             .map_err(|_| Box::new(other("another snapshot comes in")))?;
         tracing::info!(last = ?meta.last_log_id, with_data, "a snapshot comes in");
-        Ok(Incoming::begin(&node.store, vote, meta, with_data, turn))
+        Ok(Incoming::begin(&node.store, vote, meta, with_data, id, turn))
+    }
+
+    fn park_snapshot(&self, session: &Session, incoming: Incoming) {
+        if let Session::Cluster(node) = session
+            && !node.stop.is_cancelled()
+        {
+            node.parked.put(incoming);
+        }
     }
 
     fn finish_snapshot(
@@ -146,6 +160,19 @@ impl Host for HostCore {
                 Ok(whole) => whole,
                 Err(e) => return other(e),
             };
+            match snapshot.applied() {
+                Err(e) => return other(e),
+                Ok(state)
+                    if state.cluster_id != node.identity.cluster_id
+                        || state.incarnation != node.identity.incarnation =>
+                {
+                    return other(format!(
+                        "the snapshot is of cluster {:?}, incarnation {}",
+                        state.cluster_id, state.incarnation
+                    ));
+                }
+                Ok(_) => {}
+            }
             match node.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await {
                 Ok(answer) => {
                     tracing::info!(bytes = len, "a snapshot was installed");
@@ -196,7 +223,8 @@ impl HostCore {
             Request::Identify
             | Request::Release { .. }
             | Request::Adopt { .. }
-            | Request::Snapshot { .. } => other("this connection was not opened for that"),
+            | Request::Snapshot { .. }
+            | Request::ResumableSnapshot { .. } => other("this connection was not opened for that"),
         }
     }
 }

@@ -88,6 +88,8 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
             if node.leads_now() && node.role == Role::Data {
                 slow.hand_over(&node).await;
             }
+            node.parked.sweep();
+            node.store.shelf.sweep();
             let short = core.room.look();
             if short {
                 compact(&core, &node);
@@ -141,7 +143,9 @@ impl SlowDisk {
         }
         // Where theirs is no faster, they hold no more than this member does.
         let own = node.log.wal().ok().and_then(|wal| wal.durable_index());
-        let Some(successor) = node.successors().into_iter().find(|id| node.matched(*id) > own) else { return };
+        let Some(successor) = node.successors().into_iter().find(|id| node.matched(*id) > own) else {
+            return;
+        };
         tracing::warn!(successor, "the log's disk is slow or does not answer; this leader hands over");
         self.handed_over = Some(Instant::now());
         // Where it fails, the next time tries again.
@@ -151,7 +155,11 @@ impl SlowDisk {
 
 /// Gives back to the file system what is free inside the database, once at a time and beside all else.
 fn compact(core: &Core, node: &Arc<Node>) {
-    let free = node.store.db().map(|db| db.stats()).map_or(0, |stats| stats.free_pages * u64::from(stats.page_size_bytes));
+    let free = node
+        .store
+        .db()
+        .map(|db| db.stats())
+        .map_or(0, |stats| stats.free_pages * u64::from(stats.page_size_bytes));
     if free < COMPACT_BYTES_MIN || node.compacting.swap(true, Ordering::AcqRel) {
         return;
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use conure_client::api::Role;
 use conure_io::{Disk as _, RealDisk};
-use tokio::time::timeout;
+use openraft::error::{ClientWriteError, RaftError};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::core::Core;
 use super::keeper;
@@ -23,6 +24,9 @@ use crate::transport::message::{Failure, Response};
 const CLUSTER_ID_LEN_MAX: usize = 128;
 /// How long a release may take to be committed by the one member that there is.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two tries to write the release.
+const RETRY: Duration = Duration::from_millis(50);
 
 fn conflict(kind: &'static str, detail: String) -> Refusal {
     Refusal::Conflict { kind, detail }
@@ -204,8 +208,19 @@ impl Core {
             let own = node.raft.wait(Some(RELEASE_PATIENCE));
             let _ = own.current_leader(node.identity.node_id, "its own leader").await;
         }
-        let write =
-            timeout(RELEASE_PATIENCE, node.raft.client_write(Command::Release { by: by.to_owned() })).await;
+        let begun = Instant::now();
+        let write = loop {
+            let command = Command::Release { by: by.to_owned() };
+            match timeout(RELEASE_PATIENCE, node.raft.client_write(command)).await {
+                // One that was elected a moment ago, or was not scheduled for long, has yet to confirm that it leads.
+                Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))))
+                    if alone && begun.elapsed() < RELEASE_PATIENCE =>
+                {
+                    sleep(RETRY).await;
+                }
+                done => break done,
+            }
+        };
         match write.map(|written| written.map(|response| response.data)) {
             Ok(Ok(Outcome::Released(true) | Outcome::Gone)) => {
                 drop(life);

@@ -25,6 +25,7 @@ use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::store::{Store, TREE_FILE, floor_in};
 use crate::raft::types::{Peer, TypeConfig};
+use crate::transport::incoming::Parked;
 use crate::transport::network::{Addresses, Dialer};
 
 /// The log's folder in the data directory.
@@ -54,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) leads: Rounds<IndexRound>,
     /// Held while a snapshot comes in.
     pub(crate) incoming: Arc<Mutex<()>>,
+    /// A snapshot that broke off on its way in.
+    pub(crate) parked: Parked,
     /// Whether the state is at least as new as it was before this process began.
     pub(crate) recovered: AtomicBool,
     /// While the database is made shorter.
@@ -86,6 +89,8 @@ pub(crate) async fn start(
         incarnation: identity.incarnation,
         node_id: identity.node_id,
         removed: CancellationToken::new(),
+        other_version: Arc::default(),
+        snapshot_rate: tuning.snapshot_rate,
         addresses: Addresses::default(),
     };
     let config = Arc::new(raft_config(&identity, role, tuning).map_err(|e| e.to_string())?);
@@ -113,6 +118,7 @@ pub(crate) async fn start(
         reads,
         leads,
         incoming: Arc::default(),
+        parked: Parked::default(),
         recovered: AtomicBool::new(false),
         compacting: AtomicBool::new(false),
         stop,
@@ -327,6 +333,7 @@ impl Node {
     pub(crate) async fn stop(&self, sync: bool) {
         // First, so that whoever watches Raft takes its end for none of its own accord.
         self.stop.cancel();
+        self.parked.clear();
         if let Err(e) = self.raft.shutdown().await {
             tracing::warn!(error = %e, "Raft did not end well");
         }

@@ -134,7 +134,10 @@ impl Core {
                 "crowded_out": get(&self.port.crowded_out),
                 "refused": get(&self.port.refused),
                 "malformed": get(&self.port.malformed),
+                "silent": get(&self.port.silent),
                 "snapshots_received": get(&self.port.snapshots_received),
+                "snapshots_resumed": get(&self.port.snapshots_resumed),
+                "snapshot_bytes": get(&self.port.snapshot_bytes),
             },
         })
     }

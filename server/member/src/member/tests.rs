@@ -146,10 +146,106 @@ async fn a_data_member_refuses_a_snapshot_without_data_or_of_an_older_leader() {
     let (vote, meta) = (node.metrics().vote, node.store.applied().snapshot_meta());
     let host = HostCore(Arc::clone(&core));
     let session = Session::Cluster(Arc::clone(&node));
-    assert!(host.begin_snapshot(&session, vote, meta.clone(), false).is_err());
+    assert!(host.begin_snapshot(&session, vote, meta.clone(), false, None).is_err());
     let old = crate::raft::types::Vote::new(0, 1);
-    let answer = host.begin_snapshot(&session, old, meta, true).unwrap_err();
+    let answer = host.begin_snapshot(&session, old, meta, true, None).unwrap_err();
     assert!(matches!(*answer, Response::Snapshot(newer) if newer.vote == vote));
     drop((node, session));
+    core.shutdown().await;
+}
+
+/// The chunks of what `core` holds, and what they are a snapshot of.
+fn snapshot_of(core: &Core) -> (crate::raft::types::SnapshotMeta, Vec<Bytes>) {
+    let view = core.node().unwrap().store.view().unwrap();
+    let mut chunks = Vec::new();
+    let collect = |chunk| {
+        chunks.push(chunk);
+        Ok(())
+    };
+    records::send_all(&view.read, true, collect).unwrap();
+    (view.applied.snapshot_meta(), chunks)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_another_cluster_or_with_changed_bytes_is_not_installed() {
+    let (dir, foreign_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (core, foreign) = (leading(&dir).await, leading(&foreign_dir).await);
+    core.put(Bytes::from_static(b"key"), Bytes::from_static(b"own")).await.unwrap();
+    foreign.put(Bytes::from_static(b"key"), Bytes::from_static(b"foreign")).await.unwrap();
+    let node = core.node().unwrap();
+    let host = HostCore(Arc::clone(&core));
+    let session = Session::Cluster(Arc::clone(&node));
+    let send = async |of: &Core, change: fn(&mut Vec<Bytes>), crc_of_changed: bool| {
+        let (meta, mut chunks) = snapshot_of(of);
+        let sum = |chunks: &[Bytes]| {
+            let crc = chunks.iter().fold(0, |crc, chunk| crc32c::crc32c_append(crc, chunk));
+            (chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>(), crc)
+        };
+        let before = sum(&chunks);
+        change(&mut chunks);
+        let (len, crc) = if crc_of_changed { sum(&chunks) } else { before };
+        let mut incoming = host.begin_snapshot(&session, node.metrics().vote, meta, true, None).unwrap();
+        for chunk in chunks {
+            incoming.push(chunk).await.unwrap();
+        }
+        host.finish_snapshot(&session, incoming, len, crc).await
+    };
+    let told = |response: Response| match response {
+        Response::Failed(Failure::Other(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    let foreign_id = foreign.identity().cluster_id;
+    assert!(told(send(&foreign, |_| {}, true).await).contains(&foreign_id));
+    let flip = |chunks: &mut Vec<Bytes>| {
+        let mut bytes = chunks[0].to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        chunks[0] = bytes.into();
+    };
+    assert!(told(send(&core, flip, false).await).contains("as it was sent"));
+    let cut = |chunks: &mut Vec<Bytes>| chunks[0] = chunks[0].slice(..chunks[0].len() - 1);
+    assert!(told(send(&core, cut, true).await).contains("inside a record"));
+    assert!(told(send(&core, Vec::clear, true).await).contains("of cluster \"\""), "an empty one");
+    let read = core.get(b"key", Consistency::Linearizable).await.unwrap();
+    assert_eq!(read.found.unwrap().value, Bytes::from_static(b"own"));
+    drop((node, session));
+    core.shutdown().await;
+    foreign.shutdown().await;
+}
+
+/// A view that is sent again is the very same, and is let go of once it arrived.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_broke_off_is_parked_and_goes_on_with_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let core = leading(&dir).await;
+    core.put(Bytes::from_static(b"key"), Bytes::from_static(b"own")).await.unwrap();
+    let node = core.node().unwrap();
+    let host = HostCore(Arc::clone(&core));
+    let session = Session::Cluster(Arc::clone(&node));
+    let (meta, chunks) = snapshot_of(&core);
+    let begin = |id| host.begin_snapshot(&session, node.metrics().vote, meta.clone(), true, id);
+    let mut incoming = begin(Some(7)).unwrap();
+    incoming.push(chunks[0].clone()).await.unwrap();
+    assert!(begin(Some(8)).is_err(), "two at once");
+    host.park_snapshot(&session, incoming);
+    let incoming = begin(Some(7)).unwrap();
+    assert_eq!(incoming.received(), chunks[0].len() as u64);
+    host.park_snapshot(&session, incoming);
+    // Another one takes its place.
+    let incoming = begin(Some(8)).unwrap();
+    assert_eq!(incoming.received(), 0);
+    // One that nothing came of yet, or that cannot be named, is not worth remembering.
+    host.park_snapshot(&session, incoming);
+    let incoming = begin(None).unwrap();
+    assert_eq!(incoming.received(), 0);
+    host.park_snapshot(&session, incoming);
+    assert_eq!(begin(Some(8)).unwrap().received(), 0);
+
+    let view = Arc::new(node.store.view().unwrap());
+    view.shelf.keep(&view);
+    assert_eq!(node.store.shelf.take().map(|kept| kept.id), Some(view.id));
+    assert_eq!(node.store.shelf.take().map(|kept| kept.id), Some(view.id));
+    node.store.shelf.forget(&view);
+    assert!(node.store.shelf.take().is_none());
+    drop((node, session, view));
     core.shutdown().await;
 }

@@ -7,6 +7,7 @@ use conure_btree::{Db, Durability, Options};
 use conure_io::{Disk, RealDisk};
 
 use super::records::Joiner;
+use super::state::Applied;
 use super::store::{INCOMING_FILE, applied_in, engine};
 use super::types::LogId;
 
@@ -71,10 +72,14 @@ impl Intake {
 }
 
 impl Received {
+    /// What its state says of itself.
+    pub(crate) fn applied(&self) -> io::Result<Applied> {
+        applied_in(&self.db.begin_read().map_err(engine)?)
+    }
+
     /// The tree, if it is the one that goes up to `last`.
     pub(crate) fn into_db(self, last: Option<LogId>) -> io::Result<Db> {
-        let applied = applied_in(&self.db.begin_read().map_err(engine)?)?;
-        if applied.log_id != last {
+        if self.applied()?.log_id != last {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the snapshot does not end where it says",

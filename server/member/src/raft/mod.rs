@@ -5,6 +5,7 @@
 pub(crate) mod intake;
 pub(crate) mod log_store;
 pub(crate) mod records;
+pub(crate) mod shelf;
 pub(crate) mod state;
 pub(crate) mod state_machine;
 pub(crate) mod store;

@@ -23,11 +23,22 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) enum SnapshotData {
     /// The tree as some moment saw it, to be sent.
-    View(Box<View>),
+    View(Arc<View>),
     /// A whole tree that was received.
     Received(Box<Received>),
     /// What was applied and nothing else: what an arbiter has.
     Bare(Box<Applied>),
+}
+
+impl SnapshotData {
+    /// What its state says of itself.
+    pub(crate) fn applied(&self) -> io::Result<Applied> {
+        match self {
+            Self::View(view) => Ok(view.applied.clone()),
+            Self::Received(received) => received.applied(),
+            Self::Bare(applied) => Ok(Applied::clone(applied)),
+        }
+    }
 }
 
 type BuiltSnapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
@@ -52,9 +63,12 @@ impl StateMachine {
                 .log_id
                 .map(|_| Snapshot { meta, snapshot: SnapshotData::Bare(Box::new(applied)) }));
         }
-        let view = store.view()?;
+        let view = match store.shelf.take() {
+            Some(kept) => kept,
+            None => Arc::new(store.view()?),
+        };
         let meta = view.applied.snapshot_meta();
-        Ok(view.applied.log_id.map(|_| Snapshot { meta, snapshot: SnapshotData::View(Box::new(view)) }))
+        Ok(view.applied.log_id.map(|_| Snapshot { meta, snapshot: SnapshotData::View(view) }))
     }
 }
 

@@ -11,10 +11,12 @@ use conure_io::{Disk as _, RealDisk};
 use openraft::EntryPayload;
 use tokio::sync::watch;
 
+use super::shelf::Shelf;
 use super::state::{APPLIED_KEY, Applied, FLOOR_KEY, KV_TREE, META_TREE};
 use super::types::{Command, Entry, LogId, Outcome, StoredMembership};
 use crate::facade::{Found, ReadAnswer};
 use crate::failure::Failure;
+use crate::identity::new_node_id;
 
 /// The tree's file.
 pub(crate) const TREE_FILE: &str = "tree.db";
@@ -36,6 +38,8 @@ pub(crate) struct Store {
     applied: watch::Sender<Arc<Applied>>,
     role: Role,
     failure: Failure,
+    /// A snapshot that is to be sent again.
+    pub(crate) shelf: Shelf,
 }
 
 impl std::fmt::Debug for Store {
@@ -49,6 +53,10 @@ impl std::fmt::Debug for Store {
 pub(crate) struct View {
     pub(crate) read: ReadTxn,
     pub(crate) applied: Applied,
+    /// Tells it from all others.
+    pub(crate) id: u64,
+    /// Where it may wait for its next use.
+    pub(crate) shelf: Shelf,
 }
 
 /// Waits until nobody else holds it, within reason, and drops it.
@@ -96,6 +104,7 @@ impl Store {
             applied: sender,
             role,
             failure,
+            shelf: Shelf::default(),
         })
     }
 
@@ -121,6 +130,7 @@ impl Store {
 
     /// Lets go of the tree's file once nobody uses it. Blocks.
     pub(crate) fn close(&self) {
+        self.shelf.clear();
         let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(db) = db {
             last_holder(db);
@@ -149,7 +159,7 @@ impl Store {
     pub(crate) fn view(&self) -> io::Result<View> {
         let read = self.db()?.begin_read().map_err(engine)?;
         let applied = applied_in(&read)?;
-        Ok(View { read, applied })
+        Ok(View { read, applied, id: new_node_id(), shelf: self.shelf.clone() })
     }
 
     /// Names the cluster that the data belongs to, durably.
@@ -294,6 +304,7 @@ impl Store {
         };
         let (db, applied) =
             work().inspect_err(|e| self.failure.set(&format!("installing a snapshot: {e}")))?;
+        self.shelf.clear();
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(db));
         *writer = applied.clone();
         self.applied.send_replace(Arc::new(applied));

@@ -42,6 +42,8 @@ impl CallError {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
+    /// The minor version that both ends speak.
+    pub(crate) minor: u16,
 }
 
 impl Connection {
@@ -53,7 +55,7 @@ impl Connection {
             let mut stream = BufReader::new(stream);
             frame::send(&mut stream, hello, HELLO_MAX).await?;
             match frame::receive(&mut stream, HELLO_MAX).await? {
-                Greeting::Welcome => Ok(Self { stream }),
+                Greeting::Welcome { minor } => Ok(Self { stream, minor: minor.min(hello.minor) }),
                 Greeting::Refused(why) => Err(CallError::Refused(why)),
             }
         })

@@ -81,7 +81,11 @@ where
     Ok(postcard::from_bytes(&receive_bytes(from, max).await?)?)
 }
 
-async fn receive_bytes<R: AsyncRead + Unpin>(from: &mut R, max: usize) -> Result<Vec<u8>, FrameError> {
+/// Receives one frame's payload.
+pub(crate) async fn receive_bytes<R: AsyncRead + Unpin>(
+    from: &mut R,
+    max: usize,
+) -> Result<Vec<u8>, FrameError> {
     let mut header = [0; HEADER];
     let read = from.read(&mut header).await?;
     if read == 0 {

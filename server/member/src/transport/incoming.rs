@@ -1,11 +1,13 @@
 //! A snapshot on its way in.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::message::CHUNK_MAX;
 use crate::raft::intake::Intake;
@@ -34,6 +36,8 @@ pub(crate) struct Incoming {
     writer: JoinHandle<io::Result<SnapshotData>>,
     len: u64,
     crc: u32,
+    /// Which one it is, where it can be resumed.
+    id: Option<u64>,
     /// One snapshot at a time: they all go into the same file.
     _turn: OwnedMutexGuard<()>,
 }
@@ -45,6 +49,7 @@ impl Incoming {
         vote: Vote,
         meta: SnapshotMeta,
         with_data: bool,
+        id: Option<u64>,
         turn: OwnedMutexGuard<()>,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
@@ -52,7 +57,22 @@ impl Incoming {
         let writer = tokio::task::spawn_blocking(move || {
             if with_data { receive_tree(&store, receiver) } else { receive_bare(receiver) }
         });
-        Self { vote, meta, chunks: Some(sender), writer, len: 0, crc: 0, _turn: turn }
+        Self { vote, meta, chunks: Some(sender), writer, len: 0, crc: 0, id, _turn: turn }
+    }
+
+    /// Up to here, in bytes, its chunks came.
+    pub(crate) fn received(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it may go on should it come again.
+    pub(crate) fn can_resume(&self) -> bool {
+        self.id.is_some() && self.len > 0 && self.chunks.is_some()
+    }
+
+    /// Whether it is the one called so.
+    pub(crate) fn is(&self, id: u64, meta: &SnapshotMeta) -> bool {
+        self.id == Some(id) && self.meta.last_log_id == meta.last_log_id
     }
 
     /// Takes the next chunk.
@@ -130,4 +150,42 @@ fn receive_bare(pieces: mpsc::Receiver<Piece>) -> io::Result<SnapshotData> {
     })?;
     let applied = applied.ok_or_else(|| invalid("the snapshot is empty"))?;
     Ok(SnapshotData::Bare(Box::new(applied)))
+}
+
+/// How long a snapshot whose connection broke is remembered, on both sides.
+pub(crate) const RESUME_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Room for one snapshot whose connection broke. While it is here it keeps its turn.
+#[derive(Debug, Default)]
+pub(crate) struct Parked(Mutex<Option<(Instant, Incoming)>>);
+
+impl Parked {
+    fn slot(&self) -> MutexGuard<'_, Option<(Instant, Incoming)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers it, if it can be resumed.
+    pub(crate) fn put(&self, incoming: Incoming) {
+        if incoming.can_resume() {
+            *self.slot() = Some((Instant::now(), incoming));
+        }
+    }
+
+    /// The one called `id`. Any other is let go of: whoever comes now has the turn.
+    pub(crate) fn take(&self, id: Option<u64>, meta: &SnapshotMeta) -> Option<Incoming> {
+        let (_, incoming) = self.slot().take()?;
+        id.is_some_and(|id| incoming.is(id, meta)).then_some(incoming)
+    }
+
+    /// Lets go of one that nobody came back for.
+    pub(crate) fn sweep(&self) {
+        let mut slot = self.slot();
+        if slot.as_ref().is_some_and(|(since, _)| since.elapsed() > RESUME_PATIENCE) {
+            *slot = None;
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        *self.slot() = None;
+    }
 }

@@ -13,8 +13,17 @@ use crate::raft::types::{SnapshotMeta, TypeConfig, Vote};
 
 /// The first bytes of every connection.
 pub(crate) const MAGIC: [u8; 4] = *b"CNRD";
-/// Raised whenever what follows is no longer understood by older members.
+/// The protocol's major version: raised when older members no longer understand what follows. Members of different ones
+/// refuse each other.
 pub(crate) const PROTOCOL: u16 = 1;
+/// The protocol's minor version: raised when something is added that older members do not know. The two ends of a
+/// connection speak the lower one of theirs. What may change between them: requests, responses and failures are added at
+/// the end, and sent only to who knows them; a hello may grow at its end, for who is older ignores what it does not know.
+///
+/// 0: everything but what is named here. 1: snapshots that are resumed.
+pub(crate) const MINOR: u16 = 1;
+/// From this minor version on a snapshot can be resumed.
+pub(crate) const MINOR_RESUMES: u16 = 1;
 
 /// What a connection is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,12 +49,24 @@ pub(crate) struct Hello {
     pub(crate) sender: u64,
     /// Whom the sender takes the other side for; 0 only to identify.
     pub(crate) target: u64,
+    /// The sender's minor version.
+    pub(crate) minor: u16,
+}
+
+/// What every hello of every version begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Opening {
+    pub(crate) magic: [u8; 4],
+    pub(crate) protocol: u16,
 }
 
 /// The answer to [`Hello`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Greeting {
-    Welcome,
+    /// Let in; `minor` is the lower one of both sides' minor versions.
+    Welcome {
+        minor: u16,
+    },
     Refused(RefusedHello),
 }
 
@@ -114,6 +135,14 @@ pub(crate) enum Request {
     Farewell,
     /// Up to which index every data voter holds the log durably.
     HeldByAll,
+    /// As [`Request::Snapshot`]; where that of the same `id` broke off and is remembered, it goes on
+    /// ([`Response::ProceedFrom`]). From minor version 1 on.
+    ResumableSnapshot {
+        vote: Vote,
+        meta: SnapshotMeta,
+        with_data: bool,
+        id: u64,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -135,6 +164,8 @@ pub(crate) enum Response {
     HeldByAll(Option<u64>),
     /// The request was understood and is not done.
     Failed(Failure),
+    /// Send the chunks behind so many bytes, which arrived before.
+    ProceedFrom(u64),
 }
 
 /// Why a request is not done.

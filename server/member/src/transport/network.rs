@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use openraft::{OptionalSend, RPCTypes};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{CallError, Connection};
-use super::message::{Hello, MAGIC, PROTOCOL, Purpose, RefusedHello, Request, Response};
+use super::message::{Hello, MAGIC, MINOR, PROTOCOL, Purpose, RefusedHello, Request, Response};
 use super::outgoing;
 use crate::raft::state_machine::SnapshotData;
 use crate::raft::types::{Peer, TypeConfig, Vote};
@@ -32,6 +33,10 @@ pub(crate) struct Dialer {
     pub(crate) node_id: u64,
     /// Cancelled when another member says that this one was removed, or left behind when the cluster was recovered.
     pub(crate) removed: CancellationToken,
+    /// Whether a member of another version was met: said once.
+    pub(crate) other_version: Arc<AtomicBool>,
+    /// How fast snapshots are sent, in bytes a second.
+    pub(crate) snapshot_rate: Option<u64>,
     /// Where the members are now: a link outlives a change of its target's address.
     pub(crate) addresses: Addresses,
 }
@@ -63,6 +68,7 @@ impl Dialer {
             incarnation: self.incarnation,
             sender: self.node_id,
             target,
+            minor: MINOR,
         }
     }
 
@@ -89,6 +95,15 @@ impl Dialer {
             Err(CallError::Refused(RefusedHello::Removed)) => self.removed.cancel(),
             Err(CallError::Refused(RefusedHello::Cluster(id, incarnation))) if *id == self.cluster_id => {
                 self.heed_incarnation(*incarnation);
+            }
+            Err(CallError::Refused(RefusedHello::Protocol(theirs)))
+                if !self.other_version.swap(true, Ordering::Relaxed) =>
+            {
+                tracing::error!(
+                    theirs,
+                    ours = PROTOCOL,
+                    "a member speaks another version of the protocol and refuses this one; upgrade the older one"
+                );
             }
             _ => {}
         }
@@ -243,9 +258,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
         let with_data = self.role == Role::Data;
         let addr = self.addr();
         tracing::info!(to = %addr, last = ?snapshot.meta.last_log_id, with_data, "sending a snapshot");
-        let sending = outgoing::send(&addr, &hello, vote, snapshot.meta, *view, with_data);
+        let rate = self.dialer.snapshot_rate;
+        let sending = outgoing::send(&addr, &hello, vote, snapshot.meta, &view, with_data, rate);
         tokio::select! {
-            sent = sending => sent.map_err(|e| {
+            sent = sending => sent.inspect(|_| view.shelf.forget(&view)).map_err(|e| {
+                // The next try goes on with the same, as far as the other side remembers it.
+                view.shelf.keep(&view);
                 tracing::warn!(to = %addr, error = %e, "a snapshot did not arrive");
                 match self.error(RPCTypes::InstallSnapshot, &e) {
                     RPCError::Timeout(e) => StreamingError::Timeout(e),

@@ -1,14 +1,16 @@
 //! A snapshot on its way out.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::raft::SnapshotResponse;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use super::connection::{CallError, Connection};
-use super::message::{Chunk, Hello, Request, Response};
+use super::message::{Chunk, Hello, MINOR_RESUMES, Request, Response};
 use crate::raft::records;
 use crate::raft::store::View;
 use crate::raft::types::{SnapshotMeta, TypeConfig, Vote};
@@ -26,22 +28,38 @@ pub(crate) async fn send(
     hello: &Hello,
     vote: Vote,
     meta: SnapshotMeta,
-    view: View,
+    view: &Arc<View>,
     with_data: bool,
+    rate: Option<u64>,
 ) -> Result<SnapshotResponse<TypeConfig>, CallError> {
     let mut connection = Connection::open(addr, hello, CHUNK_PATIENCE).await?;
-    match connection.call(&Request::Snapshot { vote, meta, with_data }, CHUNK_PATIENCE).await? {
-        Response::Proceed => {}
+    let request = if connection.minor >= MINOR_RESUMES {
+        Request::ResumableSnapshot { vote, meta, with_data, id: view.id }
+    } else {
+        Request::Snapshot { vote, meta, with_data }
+    };
+    let there = match connection.call(&request, CHUNK_PATIENCE).await? {
+        Response::Proceed => 0,
+        Response::ProceedFrom(there) => there,
         Response::Snapshot(rejected) => return Ok(rejected),
         Response::Failed(failure) => return Err(CallError::Failed(failure)),
         _ => return Err(CallError::Confused),
+    };
+    if there > 0 {
+        tracing::info!(to = %addr, bytes = there, "a snapshot goes on where it broke off");
     }
     let (mut len, mut crc) = (0_u64, 0);
-    let mut chunks = read_ahead(view, with_data);
+    let mut pace = Pace::new(rate);
+    let mut chunks = read_ahead(Arc::clone(view), with_data);
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk.map_err(CallError::Read)?;
         len += chunk.len() as u64;
         crc = crc32c::crc32c_append(crc, &chunk);
+        // The same view gives the same chunks: these the other side has.
+        if len <= there {
+            continue;
+        }
+        pace.wait(chunk.len()).await;
         connection.send_chunk(&Chunk::Data(chunk), CHUNK_PATIENCE).await?;
     }
     connection.send_chunk(&Chunk::End { len, crc }, CHUNK_PATIENCE).await?;
@@ -52,8 +70,35 @@ pub(crate) async fn send(
     }
 }
 
+/// Holds a transfer to so many bytes a second.
+struct Pace {
+    rate: Option<u64>,
+    begun: Instant,
+    sent: u64,
+}
+
+impl Pace {
+    fn new(rate: Option<u64>) -> Self {
+        Self { rate, begun: Instant::now(), sent: 0 }
+    }
+
+    /// Waits until it is time for the next `bytes`.
+    async fn wait(&mut self, bytes: usize) {
+        if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
+            sleep_until(self.begun + due(self.sent, rate)).await;
+            self.sent += bytes as u64;
+        }
+    }
+}
+
+/// How long sending so many bytes takes.
+fn due(bytes: u64, rate: u64) -> Duration {
+    let micros = u128::from(bytes) * 1_000_000 / u128::from(rate);
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
 /// Reads a snapshot on a thread of its own, a few chunks ahead. Ends early when the receiver is dropped.
-pub(crate) fn read_ahead(view: View, with_data: bool) -> mpsc::Receiver<io::Result<Bytes>> {
+pub(crate) fn read_ahead(view: Arc<View>, with_data: bool) -> mpsc::Receiver<io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads on");
@@ -66,4 +111,16 @@ pub(crate) fn read_ahead(view: View, with_data: bool) -> mpsc::Receiver<io::Resu
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_due_at_their_rate() {
+        assert_eq!(due(0, 1 << 20), Duration::ZERO);
+        assert_eq!(due(3 << 20, 1 << 20), Duration::from_secs(3));
+        assert_eq!(due(u64::MAX, 1), Duration::from_micros(u64::MAX));
+    }
 }

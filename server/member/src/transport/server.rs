@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
@@ -14,7 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use super::frame::{self, FRAME_MAX, FrameError, HELLO_MAX};
 use super::incoming::Incoming;
-use super::message::{Chunk, Failure, Greeting, Hello, MAGIC, PROTOCOL, RefusedHello, Request, Response};
+use super::message::{
+    Chunk, Failure, Greeting, Hello, MAGIC, MINOR, Opening, PROTOCOL, RefusedHello, Request, Response,
+};
 use crate::raft::types::{SnapshotMeta, Vote};
 
 /// So many connections may be open at once.
@@ -23,6 +25,8 @@ const CONNECTIONS_MAX: usize = 512;
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 /// A connection on which nothing was asked for so long is closed; whoever wants it dials again.
 const IDLE_MAX: Duration = Duration::from_secs(120);
+/// Between two warnings of members of another version.
+const WARNING_PAUSE_SECONDS: u64 = 30;
 /// How long one chunk of a snapshot may take.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,14 +41,17 @@ pub(crate) trait Host: Send + Sync + 'static {
     fn end(&self, session: &Self::Session) -> CancellationToken;
     /// Answers anything but a snapshot.
     fn answer(&self, session: &Self::Session, request: Request) -> impl Future<Output = Response> + Send;
-    /// Lets a snapshot in, or answers without one.
+    /// Lets a snapshot in, or answers without one. One that has an `id` may have come in part already.
     fn begin_snapshot(
         &self,
         session: &Self::Session,
         vote: Vote,
         meta: SnapshotMeta,
         with_data: bool,
+        id: Option<u64>,
     ) -> Result<Incoming, Box<Response>>;
+    /// Remembers, for a while, a snapshot whose connection broke.
+    fn park_snapshot(&self, session: &Self::Session, incoming: Incoming);
     /// Installs a snapshot that came in whole.
     fn finish_snapshot(
         &self,
@@ -62,7 +69,22 @@ pub(crate) struct Counters {
     pub(crate) crowded_out: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) malformed: AtomicU64,
+    /// Connections that did not say hello in time.
+    pub(crate) silent: AtomicU64,
     pub(crate) snapshots_received: AtomicU64,
+    pub(crate) snapshots_resumed: AtomicU64,
+    pub(crate) snapshot_bytes: AtomicU64,
+    /// When another version was last warned of, in seconds since 1970.
+    warned: AtomicU64,
+}
+
+impl Counters {
+    /// Whether it is time to warn of another version again: whoever is refused comes again soon.
+    fn warn_of_version(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let before = self.warned.swap(now, Ordering::Relaxed);
+        now.abs_diff(before) >= WARNING_PAUSE_SECONDS
+    }
 }
 
 fn count(counter: &AtomicU64) {
@@ -114,16 +136,28 @@ pub(crate) async fn serve<H: Host>(
 async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> Result<(), FrameError> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
-    let hello: Hello = match timeout(HELLO_PATIENCE, frame::receive(&mut stream, HELLO_MAX)).await {
+    let hello = match timeout(HELLO_PATIENCE, frame::receive_bytes(&mut stream, HELLO_MAX)).await {
         Ok(hello) => hello?,
-        Err(_) => return Ok(()),
+        Err(_) => {
+            count(&counters.silent);
+            return Ok(());
+        }
     };
-    let greeted = if hello.magic != MAGIC || hello.protocol != PROTOCOL {
-        Err(RefusedHello::Protocol(PROTOCOL))
-    } else {
-        host.greet(&hello)
-    };
-    let session = match greeted {
+    let (opening, _) = postcard::take_from_bytes::<Opening>(&hello)?;
+    if opening.magic != MAGIC || opening.protocol != PROTOCOL {
+        count(&counters.refused);
+        if opening.magic == MAGIC && counters.warn_of_version() {
+            tracing::warn!(
+                theirs = opening.protocol,
+                ours = PROTOCOL,
+                "refused a member that speaks another version of the protocol; upgrade the older one"
+            );
+        }
+        let refused = Greeting::Refused(RefusedHello::Protocol(PROTOCOL));
+        return frame::send(&mut stream, &refused, HELLO_MAX).await;
+    }
+    let hello: Hello = postcard::from_bytes(&hello)?;
+    let session = match host.greet(&hello) {
         Ok(session) => session,
         Err(why) => {
             count(&counters.refused);
@@ -131,7 +165,7 @@ async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> 
             return frame::send(&mut stream, &Greeting::Refused(why), HELLO_MAX).await;
         }
     };
-    frame::send(&mut stream, &Greeting::Welcome, HELLO_MAX).await?;
+    frame::send(&mut stream, &Greeting::Welcome { minor: hello.minor.min(MINOR) }, HELLO_MAX).await?;
     let end = host.end(&session);
     tokio::select! {
         () = end.cancelled() => Ok(()),
@@ -152,9 +186,24 @@ async fn answer_all<H: Host>(
         };
         let answer = match request {
             Request::Snapshot { vote, meta, with_data } => {
-                match host.begin_snapshot(session, vote, meta, with_data) {
+                match host.begin_snapshot(session, vote, meta, with_data, None) {
                     Err(answer) => *answer,
-                    Ok(incoming) => receive_snapshot(stream, host, session, incoming, counters).await?,
+                    Ok(incoming) => {
+                        frame::send(stream, &Response::Proceed, FRAME_MAX).await?;
+                        receive_snapshot(stream, host, session, incoming, counters).await?
+                    }
+                }
+            }
+            Request::ResumableSnapshot { vote, meta, with_data, id } => {
+                match host.begin_snapshot(session, vote, meta, with_data, Some(id)) {
+                    Err(answer) => *answer,
+                    Ok(incoming) => {
+                        if incoming.received() > 0 {
+                            count(&counters.snapshots_resumed);
+                        }
+                        frame::send(stream, &Response::ProceedFrom(incoming.received()), FRAME_MAX).await?;
+                        receive_snapshot(stream, host, session, incoming, counters).await?
+                    }
                 }
             }
             request => host.answer(session, request).await,
@@ -170,12 +219,22 @@ async fn receive_snapshot<H: Host>(
     mut incoming: Incoming,
     counters: &Counters,
 ) -> Result<Response, FrameError> {
-    frame::send(stream, &Response::Proceed, FRAME_MAX).await?;
     loop {
-        match timeout(CHUNK_PATIENCE, frame::receive(stream, FRAME_MAX)).await {
-            Err(_) => return Err(FrameError::Closed),
-            Ok(chunk) => match chunk? {
-                Chunk::Data(bytes) => incoming.push(bytes).await?,
+        let piece = match timeout(CHUNK_PATIENCE, frame::receive(stream, FRAME_MAX)).await {
+            Err(_) => Err(FrameError::Closed),
+            Ok(piece) => piece,
+        };
+        match piece {
+            Err(error) => {
+                // Up to the last whole chunk it is there, should the sender come back with it.
+                host.park_snapshot(session, incoming);
+                return Err(error);
+            }
+            Ok(chunk) => match chunk {
+                Chunk::Data(bytes) => {
+                    counters.snapshot_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    incoming.push(bytes).await?;
+                }
                 Chunk::End { len, crc } => {
                     let answer = host.finish_snapshot(session, incoming, len, crc).await;
                     if !matches!(answer, Response::Failed(Failure::Other(_))) {

@@ -37,13 +37,13 @@ async fn strangers_are_refused_and_counted() {
     malformed(1, "a length beyond every bound").await;
     send(&addr, &[&100_u32.to_le_bytes()[..], &[0; 104]].concat()).await;
     malformed(2, "a wrong checksum").await;
-    send(&addr, &frame(b"no hello")).await;
+    send(&addr, &frame(b"no")).await;
     malformed(3, "a frame that holds no hello").await;
     send(&addr, b"").await;
     send(&addr, b"abc").await;
 
     // A hello of the right shape with a wrong magic: refused, not malformed.
-    let hello = [&b"XXXX"[..], &[1, 2], &[1, b'c'], &[1, 1, 1]].concat();
+    let hello = [&b"XXXX"[..], &[1, 2], &[1, b'c'], &[1, 1, 1, 1]].concat();
     assert!(!send(&addr, &frame(&hello)).await.is_empty());
     assert_eq!(member.stats()["port"]["refused"], 1);
     malformed(3, "no more than that").await;
@@ -69,20 +69,28 @@ async fn a_peer_of_another_version_cluster_incarnation_or_target_is_refused() {
     leads(&member).await;
     let own: u64 = member.stats()["raft_node_id"].as_str().unwrap().parse().unwrap();
     let (cluster, addr) = (member.status().cluster_id, &place.config.raft_addr);
-    let hello = |protocol: u64, cluster: &str, incarnation: u64, target: u64| {
+    let hello_of = |protocol: u64, cluster: &str, incarnation: u64, target: u64, minor: u64| {
         let cluster = [number(cluster.len() as u64), cluster.as_bytes().to_vec()].concat();
         let members = 2;
-        let parts =
-            [number(protocol), number(members), cluster, number(incarnation), number(7), number(target)];
+        let ids = [number(7), number(target), number(minor)].concat();
+        let parts = [number(protocol), number(members), cluster, number(incarnation), ids];
         [b"CNRD".to_vec(), parts.concat()].concat()
     };
+    let hello =
+        |protocol, cluster: &str, incarnation, target| hello_of(protocol, cluster, incarnation, target, 1);
     let (welcome, refused) = (0, 1);
     let (by_protocol, by_cluster, by_target) = (0, 1, 2);
     let cases = [
-        (hello(1, &cluster, 1, own), vec![welcome]),
+        // The lower one of two minor versions is spoken; who is newer may say more.
+        (hello(1, &cluster, 1, own), vec![welcome, 1]),
+        (hello_of(1, &cluster, 1, own, 0), vec![welcome, 0]),
+        (hello_of(1, &cluster, 1, own, 9), vec![welcome, 1]),
+        ([hello_of(1, &cluster, 1, own, 9), b"more".to_vec()].concat(), vec![welcome, 1]),
+        // Of another major version only the beginning need be understood.
+        (b"CNRD\x02\xff\xff\xff\xff".to_vec(), vec![refused, by_protocol, 1]),
         (hello(2, &cluster, 1, own), vec![refused, by_protocol]),
         (hello(1, "another", 1, own), vec![refused, by_cluster]),
-        (hello(1, &cluster, 2, own), vec![refused, by_cluster]),
+        (hello(1, &cluster, 2, own ^ 1), vec![refused, by_cluster]),
         (hello(1, &cluster, 0, own), vec![refused, by_cluster]),
         (hello(1, &cluster, 1, own ^ 1), vec![refused, by_target]),
     ];
@@ -90,7 +98,7 @@ async fn a_peer_of_another_version_cluster_incarnation_or_target_is_refused() {
         let answer = send(addr, &frame(hello)).await;
         assert_eq!(answer.get(8..8 + expected.len()), Some(&expected[..]), "case {at}: {answer:?}");
     }
-    assert_eq!(member.stats()["port"]["refused"], cases.len() as u64 - 1);
+    assert_eq!(member.stats()["port"]["refused"], cases.len() as u64 - 4);
     member.shutdown().await;
 }
 
@@ -114,5 +122,36 @@ async fn noise_does_no_harm() {
     }
     put(&[&member], "still", "serves").await;
     assert_eq!(member.status().health, "ok");
+    member.shutdown().await;
+}
+
+/// Connections that never say anything, more than may be open, and frames that never end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_never_send_are_closed_and_counted_and_bounded() {
+    let place = Place::new("node1").bootstrap();
+    let member = place.start().await;
+    leads(&member).await;
+    let addr = &place.config.raft_addr;
+    let counted = |what: &str| member.stats()["port"][what].as_u64().unwrap();
+    let mut silent = Vec::new();
+    for at in 0..600_u32 {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        if at % 3 == 0 {
+            // The beginning of a frame, and no end.
+            let _ = stream.write_all(&100_u32.to_le_bytes()).await;
+        }
+        silent.push(stream);
+    }
+    eventually("more than may be open are turned away", async || counted("crowded_out") >= 600 - 512).await;
+    assert!(counted("accepted") <= 512 + 1);
+    eventually("the silent ones are closed", async || counted("silent") == 512).await;
+    // All of them hear of it, and there is room again.
+    for mut stream in silent {
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it hangs up");
+        assert!(rest.is_empty());
+    }
+    assert!(!send(addr, &frame(b"CNRD\x02")).await.is_empty());
+    put(&[&member], "still", "serves").await;
     member.shutdown().await;
 }

@@ -1,5 +1,11 @@
 //! Purged logs, snapshots, backups.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
 use crate::harness::*;
 
 fn small(place: Place) -> Place {
@@ -99,4 +105,62 @@ async fn a_backup_is_whole_and_checksummed() {
     assert!(contains(b"small") && contains(&big.as_bytes()[..1000]));
     assert!(data.len() > big.len());
     member.shutdown().await;
+}
+
+/// Leads to `to`, and breaks the first connection that carries so many bytes there.
+async fn breaking(to: String, bytes: usize) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let broken = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&broken);
+    tokio::spawn(async move {
+        while let Ok((from, _)) = listener.accept().await {
+            let (to, broken) = (to.clone(), Arc::clone(&counted));
+            tokio::spawn(async move {
+                let Ok(onward) = TcpStream::connect(to).await else { return };
+                let (mut from_read, mut from_write) = from.into_split();
+                let (mut onward_read, mut onward_write) = onward.into_split();
+                let there = async {
+                    let (mut buffer, mut carried) = (vec![0; 64 << 10], 0);
+                    while let Ok(len @ 1..) = from_read.read(&mut buffer).await {
+                        carried += len;
+                        let first = carried > bytes && broken.swap(1, Ordering::SeqCst) == 0;
+                        if first || onward_write.write_all(&buffer[..len]).await.is_err() {
+                            return;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = there => {}
+                    _ = tokio::io::copy(&mut onward_read, &mut from_write) => {}
+                }
+            });
+        }
+    });
+    (addr, broken)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_whose_connection_breaks_goes_on_at_its_last_whole_chunk() {
+    let (first, mut second) = (small(Place::new("node1").bootstrap()), small(Place::new("node2")));
+    let leader = first.start().await;
+    leads(&leader).await;
+    let big = "x".repeat(100_000);
+    for i in 0..200 {
+        put(&[&leader], &format!("key{i}"), &big).await;
+    }
+    eventually("the log is purged", async || leader.stats()["raft"]["purged_index"].as_u64() > Some(50))
+        .await;
+    let (addr, broken) = breaking(second.config.raft_addr.clone(), 12 << 20).await;
+    second.config.raft_advertise_addr = addr;
+    let member = second.start().await;
+    join(&leader, &second).await;
+    assert_eq!(broken.load(Ordering::SeqCst), 1, "nothing broke");
+    let port = |figure: &str| member.stats()["port"][figure].as_u64().unwrap();
+    assert_eq!((port("snapshots_received"), port("snapshots_resumed")), (1, 1));
+    let whole = dump(&leader).await.len() as u64;
+    assert!(port("snapshot_bytes") < whole + (1 << 20), "{} of {whole} bytes came", port("snapshot_bytes"));
+    let members = vec![leader, member];
+    same_state(&members).await;
+    stop_all(members).await;
 }

@@ -4,6 +4,8 @@
 //! touches a sector that holds synced bytes. Every byte of a header or batch is under a checksum.
 
 mod batch;
+#[cfg(test)]
+mod golden;
 mod header;
 mod record;
 
