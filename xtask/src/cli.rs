@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
 use crate::checks::end_to_end;
-use crate::{bench, checks, cluster, crash, demo, images, linearizability, sanitizer, trials};
+use crate::{bench, checks, cluster, crash, demo, images, linearizability, sanitizer, soak, trials};
 
 /// `cargo xtask …`
 #[derive(Debug, Parser)]
@@ -55,10 +55,12 @@ enum Chore {
     Crash(crash::Options),
     /// The storage engine's tests under AddressSanitizer.
     Asan,
-    /// Inputs that a fuzzer thinks of, for the storage engine under AddressSanitizer.
+    /// Inputs that a fuzzer thinks of, for the storage engine, the Raft port and the Raft log under AddressSanitizer.
     Fuzz(sanitizer::FuzzOptions),
     /// A real cluster under every fault that this machine can make, and whether what its clients saw is linearizable.
     Linearizability(linearizability::Options),
+    /// Clusters under full load for minutes: memory, file descriptors and latency must stay flat.
+    Soak(soak::Options),
     /// How fast something is beside its peers.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -97,6 +99,7 @@ impl Arguments {
             Chore::Asan => sanitizer::asan(),
             Chore::Fuzz(options) => sanitizer::fuzz(&options),
             Chore::Linearizability(options) => linearizability::chore(&options),
+            Chore::Soak(options) => soak::chore(&options),
             Chore::Bench(bench) => bench::run(&bench),
             Chore::Cluster(ClusterChore::Up(which)) => cluster::up(which.instance),
             Chore::Cluster(ClusterChore::Down(which)) => cluster::down(which.instance),

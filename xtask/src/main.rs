@@ -11,6 +11,7 @@ mod images;
 mod linearizability;
 mod report;
 mod sanitizer;
+mod soak;
 mod trials;
 
 use std::process::ExitCode;

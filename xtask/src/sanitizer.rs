@@ -17,13 +17,15 @@ use conure_e2e::progress::{Step, step};
 use crate::cargo::{self, Tally, root, target};
 use crate::report::Report;
 
-/// The fuzz targets.
-const TARGETS: [&str; 2] = ["operations", "hostile_file"];
+/// The fuzz targets, and where the crate of each is; those are no members of the workspace.
+const TARGETS: [(&str, &str); 4] = [
+    ("operations", "server/btree/fuzz"),
+    ("hostile_file", "server/btree/fuzz"),
+    ("port", "server/member/fuzz"),
+    ("log", "server/member/fuzz"),
+];
 
 const CARGO_FUZZ: &str = "0.13.2";
-
-/// Where the fuzz crate is; it is no member of the workspace.
-const FUZZ: &str = "server/btree/fuzz";
 
 /// The longest input, in bytes.
 const INPUT_BYTES_MAX: u32 = 600;
@@ -38,19 +40,19 @@ pub(crate) struct FuzzOptions {
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
     /// One target alone.
-    #[arg(long, value_name = "T", value_parser = TARGETS)]
+    #[arg(long, value_name = "T", value_parser = TARGETS.map(|(name, _)| name))]
     target: Option<String>,
 }
 
 /// Fuzzes; an input that finds something is an error that names it.
 #[expect(clippy::print_stdout, reason = "the verdict is this program's answer")]
 pub(crate) fn fuzz(options: &FuzzOptions) -> Result<ExitCode> {
-    for name in TARGETS {
+    for (name, folder) in TARGETS {
         if options.target.as_deref().is_some_and(|target| target != name) {
             continue;
         }
         let runs = step(format!("fuzzing {name} for {} s", options.seconds), |step| {
-            fuzz_target(name, options.seconds, step)
+            fuzz_target(name, folder, options.seconds, step)
         })?;
         println!("{name}: {runs} runs, nothing found");
     }
@@ -70,8 +72,8 @@ pub(crate) fn check(report: &mut Report) {
     report.check("AddressSanitizer", |step| Ok(asan_tests(step)?.to_string()));
     report.check("fuzz targets", |step| {
         let mut remarks = Vec::new();
-        for name in TARGETS {
-            remarks.push(format!("{name}: {} runs", fuzz_target(name, 20, step)?));
+        for (name, folder) in TARGETS {
+            remarks.push(format!("{name}: {} runs", fuzz_target(name, folder, 20, step)?));
         }
         Ok(remarks.join(", "))
     });
@@ -100,18 +102,18 @@ fn asan_tests(step: &Step) -> Result<Tally> {
 }
 
 /// Runs one target on the inputs that found something earlier and on new ones; how many runs that were.
-fn fuzz_target(name: &str, seconds: u64, step: &Step) -> Result<u64> {
+fn fuzz_target(name: &str, folder: &str, seconds: u64, step: &Step) -> Result<u64> {
     let program = cargo_fuzz()?;
     let build = target().join("fuzz");
     let corpus = build.join("corpus").join(name);
     fs::create_dir_all(&corpus)?;
     let mut command = Command::new(program);
     command
-        .args(["fuzz", "run", "--fuzz-dir", FUZZ, "--target", &triple(), "--target-dir"])
+        .args(["fuzz", "run", "--fuzz-dir", folder, "--target", &triple(), "--target-dir"])
         .arg(&build)
         .arg(name)
         .arg(&corpus)
-        .arg(root().join(FUZZ).join("inputs").join(name))
+        .arg(root().join(folder).join("inputs").join(name))
         .arg("--")
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-max_len={INPUT_BYTES_MAX}"))
@@ -132,7 +134,7 @@ fn fuzz_target(name: &str, seconds: u64, step: &Step) -> Result<u64> {
         }
     });
     if let Some(file) = found {
-        bail!("{name} fails with the input {file}: keep it in {FUZZ}/inputs/{name} when it is mended");
+        bail!("{name} fails with the input {file}: keep it in {folder}/inputs/{name} when it is mended");
     }
     ran?;
     let runs = runs.context("the fuzzer did not say how often it ran")?;
