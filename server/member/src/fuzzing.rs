@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backup_format::Decoder;
+use crate::backup_format::{Decoder, Record};
 use crate::identity;
 use crate::raft::records::Joiner;
 use crate::raft::state::Applied;
@@ -45,7 +45,7 @@ pub fn decode(bytes: &[u8]) {
         }
     }
     let mut decoder = Decoder::default();
-    if bytes.chunks(11).all(|piece| decoder.push(piece, &mut |_| Ok(())).is_ok()) {
+    if bytes.chunks(11).all(|piece| decoder.push(piece, |_: Record<'_>| Ok(())).is_ok()) {
         let _ = decoder.finish();
     }
 }

@@ -211,6 +211,33 @@ async fn without_a_quorum_members_say_503() {
     assert_eq!(nodes[1].client().get(b"a").await.unwrap().unwrap().bytes, "4");
 }
 
+/// Its followers hold their connections and say nothing, as if the network between them were cut.
+#[tokio::test]
+async fn a_leader_that_hears_from_no_majority_serves_no_more_until_it_does() {
+    let timing = ["--election-timeout=1s", "--heartbeat-interval=100ms", "--barrier-timeout=500ms"];
+    let nodes = cluster(3, &timing).await;
+    nodes[0].client().put(b"a", "1").await.unwrap();
+    for node in &nodes[1..] {
+        freeze(node).await;
+    }
+    let http = unfollowing();
+    until("it takes no changes", async || {
+        let answer = http.put(nodes[0].url("/kv?key=a&value=2")).send().await.unwrap();
+        answer.status() == StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
+    let read = http.get(nodes[0].url("/kv?key=a")).send().await.unwrap();
+    assert_eq!(read.status(), StatusCode::SERVICE_UNAVAILABLE);
+    until("it names no leader", async || nodes[0].client().status().await.unwrap().leader.is_empty()).await;
+    assert!(!nodes[0].client().readyz(None).await.unwrap().ok);
+    nodes[1..].iter().for_each(|node| node.signal("CONT"));
+    for node in &nodes {
+        node.until_ready().await;
+    }
+    nodes[0].client().put(b"a", "3").await.unwrap();
+    assert_eq!(nodes[2].client().get(b"a").await.unwrap().unwrap().bytes, "3");
+}
+
 #[tokio::test]
 async fn a_client_that_knows_one_member_survives_its_loss() {
     let mut nodes = cluster(3, &[]).await;
