@@ -48,6 +48,7 @@ impl Writer {
         let mut writer = Self {
             disk,
             segment_bytes: options.segment_bytes as usize,
+            allocate_bytes: options.allocate_bytes,
             body_bytes_max: options.body_bytes_max(),
             log_id: log.id,
             segments: log.segments,
@@ -75,6 +76,7 @@ impl Writer {
         if segment.bytes > end {
             segment.file.set_len(end.into()).map_err(Error::io("cutting the torn tail of", &name))?;
             segment.bytes = end;
+            segment.allocated = end;
         }
         let mut bytes = vec![0; tail.bytes as usize];
         segment.file.read_exact_at(&mut bytes, tail.at.offset.into()).map_err(Error::io("reading", &name))?;

@@ -15,6 +15,8 @@ pub const OPAQUE_BYTES_MAX: usize = 1024;
 pub struct Options {
     /// How large a segment file may grow; it also bounds the largest entry.
     pub segment_bytes: u32,
+    /// A segment file takes so much room on the disk ahead of what is written.
+    pub allocate_bytes: u32,
     /// Submitters wait while this many payload bytes wait to be written.
     pub queue_bytes: usize,
     /// Submitters wait while this many submissions wait to be written.
@@ -29,6 +31,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES_MAX,
+            allocate_bytes: 4 << 20,
             queue_bytes: 32 << 20,
             queue_len: 16 << 10,
             cache_bytes: 16 << 20,

@@ -18,6 +18,7 @@ use crate::{Error, Mark};
 pub(crate) struct Writer {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) segment_bytes: usize,
+    pub(crate) allocate_bytes: u32,
     pub(crate) body_bytes_max: usize,
     pub(crate) log_id: u64,
     /// Oldest first; the last one is written to.
@@ -60,6 +61,11 @@ impl Writer {
         Ok(())
     }
 
+    /// A log that is closed is as long as what it says.
+    fn trim(&mut self) -> Result<(), Error> {
+        self.segments.last_mut().ok_or(Error::Closed)?.trim()
+    }
+
     /// Works until the log closes or fails.
     pub(crate) fn run(mut self, shared: &Shared) {
         let guard = Guard(shared);
@@ -72,7 +78,7 @@ impl Writer {
             }
         }
         // All is durable already: a failure here takes nothing back.
-        let _ = self.prove(shared);
+        let _ = self.prove(shared).and_then(|()| self.trim());
         drop(guard);
     }
 
@@ -131,6 +137,9 @@ impl Writer {
             chain: self.chain,
         };
         let chain = seal_batch(&mut batch.bytes, header);
+        let batch_end = self.end.offset.saturating_add(u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX));
+        let (step, max) = (self.allocate_bytes, u32::try_from(self.segment_bytes).unwrap_or(u32::MAX));
+        self.segments.last_mut().ok_or(Error::Closed)?.reserve(batch_end, step, max)?;
         let active = self.active()?;
         let name = active.name();
         active
@@ -139,7 +148,7 @@ impl Writer {
             .map_err(Error::io("writing", &name))?;
         active.file.sync_data().map_err(Error::io("syncing", &name))?;
         let index_max = batch.placed.iter().map(|placed| placed.index).max();
-        self.end.offset += u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX);
+        self.end.offset = batch_end;
         self.batch += 1;
         self.chain = chain;
         self.durable = batch.after.clone();
@@ -148,12 +157,14 @@ impl Writer {
         if let Some(active) = self.segments.last_mut() {
             active.index_max = active.index_max.max(index_max);
             active.bytes = end;
+            active.allocated = active.allocated.max(end);
         }
         Ok(())
     }
 
     fn begin_segment(&mut self) -> Result<(), Error> {
         let number = self.end.segment.checked_add(1).ok_or(Error::Closed)?;
+        self.trim()?;
         let header = SegmentHeader {
             log_id: self.log_id,
             segment: number,

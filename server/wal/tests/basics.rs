@@ -49,6 +49,29 @@ fn everything_is_there_after_reopening() {
 }
 
 #[test]
+fn room_taken_ahead_is_no_torn_tail_and_goes_when_the_log_is_closed() {
+    let (running, copied) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = |directory: &tempfile::TempDir| directory.path().join("00000001.log");
+    let open = |directory: &tempfile::TempDir| {
+        let disk = Arc::new(RealDisk::new(directory.path()).unwrap()) as Arc<dyn Disk>;
+        Wal::open(disk, Options { allocate_bytes: 1 << 20, ..Options::default() }, None).unwrap()
+    };
+    let (wal, _) = open(&running);
+    append(&wal, entries(0..10, 100)).unwrap();
+    let used = wal.stats().disk_bytes;
+    assert!(std::fs::metadata(file(&running)).unwrap().len() >= used + (1 << 20));
+    // What a kill leaves.
+    std::fs::copy(file(&running), file(&copied)).unwrap();
+    drop(wal);
+    assert!(std::fs::metadata(file(&running)).unwrap().len() <= used + 512);
+
+    let (wal, recovered) = open(&copied);
+    assert_eq!((recovered.last_index, recovered.torn_tail_bytes_cut), (Some(9), 0));
+    append(&wal, entries(10..12, 100)).unwrap();
+    assert_eq!(all(&wal), entries(0..12, 100));
+}
+
+#[test]
 fn appended_entries_are_readable_before_they_are_durable() {
     let disk = SimDisk::new();
     let (wal, _) = open(&disk).unwrap();

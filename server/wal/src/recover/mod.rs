@@ -61,7 +61,7 @@ pub(crate) struct Log {
     /// The checksum that the next batch names.
     pub(crate) chain: u32,
     pub(crate) tail: Tail,
-    /// Bytes behind `end` in the last segment.
+    /// Bytes behind `end` in the last segment, up to the last one that is not zero.
     pub(crate) torn_bytes: u64,
 }
 

@@ -9,7 +9,7 @@ use super::{Log, Tail};
 use crate::Error;
 use crate::cache::Slot;
 use crate::format::{
-    BATCH_HEADER, BATCH_HEADER_BYTES, BatchHeader, Position, Record, SECTOR, SECTOR_BYTES, SEGMENT_HEADER,
+    BATCH_HEADER, BATCH_HEADER_BYTES, BatchHeader, Position, Record, SECTOR_BYTES, SEGMENT_HEADER,
     segment_name,
 };
 use crate::segment::Segment;
@@ -204,14 +204,17 @@ impl Log {
 
     /// Refuses where something whole lies behind the end: then what stands at the end had been synced.
     fn check_tail(&mut self) -> Result<(), Error> {
-        let segment = self.current()?;
-        self.torn_bytes = segment.bytes.saturating_sub(self.end.offset).into();
-        let mut from = self.end.offset + SECTOR;
+        let mut from = self.end.offset;
         while from < self.current()?.bytes {
             let left = self.current()?.bytes - from;
             let chunk = self.read(left.min(SEARCH_BYTES) as usize, from)?;
+            // Zeros are room that was allocated ahead of any write.
+            if let Some(last) = chunk.iter().rposition(|byte| *byte != 0) {
+                self.torn_bytes = u64::from(from - self.end.offset) + last as u64 + 1;
+            }
             for (at, sector) in (from..).step_by(SECTOR_BYTES).zip(chunk.chunks(SECTOR_BYTES)) {
-                if let Some((header, _)) = BatchHeader::parse(sector)
+                if at != self.end.offset
+                    && let Some((header, _)) = BatchHeader::parse(sector)
                     && header.log_id == self.id
                     && header.at == (Position { offset: at, ..self.end })
                     && header.synced_end > self.end

@@ -74,7 +74,7 @@ fn open(disk: &dyn Disk, number: u32) -> Result<(Segment, Vec<u8>), Error> {
         bytes.ok_or_else(|| Error::damaged(&name, 0, format!("{len} bytes are more than a segment has")))?;
     let mut head = vec![0; SEGMENT_HEADER_BYTES.min(bytes as usize)];
     file.read_exact_at(&mut head, 0).map_err(Error::io("reading", &name))?;
-    Ok((Segment { number, file, index_max: None, bytes }, head))
+    Ok((Segment { number, file, index_max: None, bytes, allocated: bytes }, head))
 }
 
 /// Whether the last file is one whose making a crash broke off: its header is not whole, and nothing was ever
