@@ -7,6 +7,23 @@ use serde::Deserialize;
 use super::ConfigError;
 use super::setting::{Key, Settings};
 
+/// A number, with quotes or without. What is none is told with the other settings' errors.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Count {
+    Number(i64),
+    Text(String),
+}
+
+impl Count {
+    fn text(self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
 /// The file's keys. A key that is not here is refused.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,8 +38,8 @@ struct File {
     bootstrap: Option<bool>,
     cluster_id: Option<String>,
     barrier_timeout: Option<String>,
-    checkpoint_entries: Option<u64>,
-    log_keep_entries: Option<u64>,
+    checkpoint_entries: Option<Count>,
+    log_keep_entries: Option<Count>,
     election_timeout: Option<String>,
     heartbeat_interval: Option<String>,
     snapshot_rate: Option<String>,
@@ -70,8 +87,8 @@ fn settings(file: File, path: &str) -> Settings {
         (Key::Bootstrap, file.bootstrap.map(|bootstrap| bootstrap.to_string())),
         (Key::ClusterId, file.cluster_id),
         (Key::BarrierTimeout, file.barrier_timeout),
-        (Key::CheckpointEntries, file.checkpoint_entries.map(|entries| entries.to_string())),
-        (Key::LogKeepEntries, file.log_keep_entries.map(|entries| entries.to_string())),
+        (Key::CheckpointEntries, file.checkpoint_entries.map(Count::text)),
+        (Key::LogKeepEntries, file.log_keep_entries.map(Count::text)),
         (Key::ElectionTimeout, file.election_timeout),
         (Key::HeartbeatInterval, file.heartbeat_interval),
         (Key::SnapshotRate, file.snapshot_rate),
