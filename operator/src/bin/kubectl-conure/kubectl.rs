@@ -2,6 +2,7 @@
 
 use std::process::{Command, ExitStatus, Stdio};
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Access;
@@ -26,6 +27,11 @@ pub(crate) enum KubectlError {
     /// The user has to be clearer.
     #[error("{0}")]
     Unclear(String),
+}
+
+#[derive(Deserialize)]
+struct Items<T> {
+    items: Vec<T>,
 }
 
 /// kubectl for one Kubernetes and namespace.
@@ -77,6 +83,11 @@ impl<'a> Kubectl<'a> {
         let text = self.run(&arguments)?;
         serde_json::from_str(&text)
             .map_err(|source| KubectlError::Answer { command: arguments.join(" "), source })
+    }
+
+    /// The objects that it printed as a list; kubectl calls every list `List`, whatever is in it.
+    pub(crate) fn list<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<Vec<T>, KubectlError> {
+        Ok(self.get::<Items<T>>(arguments)?.items)
     }
 
     /// Lets it write to the user's terminal.

@@ -4,11 +4,9 @@ use std::process::ExitCode;
 
 use conure_crd::ConureCluster;
 use conure_crd::names;
-use k8s_openapi::List;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::core::ObjectList;
 use serde_json::{Value, json};
 
 use crate::check::{Level, findings};
@@ -128,7 +126,7 @@ fn annotate(kubectl: &Kubectl<'_>, cluster: &str, key: &str, value: &str) -> Res
 }
 
 fn clusters(kubectl: &Kubectl<'_>) -> Result<Vec<ConureCluster>, KubectlError> {
-    Ok(kubectl.get::<ObjectList<ConureCluster>>(&["conureclusters.conuredb.dev"])?.items)
+    kubectl.list(&["conureclusters.conuredb.dev"])
 }
 
 /// The cluster that was named, or the only one.
@@ -183,9 +181,8 @@ fn look(kubectl: &Kubectl<'_>, shown: &Shown) -> Result<View, KubectlError> {
     let name = choose(kubectl, shown.name.as_deref())?;
     let selector = selector(&name);
     let cluster = kubectl.get::<ConureCluster>(&["conureclusters.conuredb.dev", &name])?;
-    let pods = kubectl.get::<List<Pod>>(&["pods", "-l", &selector])?.items;
-    let claims =
-        kubectl.get::<List<PersistentVolumeClaim>>(&["persistentvolumeclaims", "-l", &selector])?.items;
+    let pods = kubectl.list::<Pod>(&["pods", "-l", &selector])?;
+    let claims = kubectl.list::<PersistentVolumeClaim>(&["persistentvolumeclaims", "-l", &selector])?;
     Ok(View {
         cluster,
         pods: pods.into_iter().map(|pod| (pod.name_any(), pod)).collect(),
