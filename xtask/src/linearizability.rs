@@ -27,6 +27,9 @@ const CHECK_SECONDS: u64 = 120;
 /// How long each planted bug has to be caught.
 const PLANTED_LIMIT: Duration = Duration::from_mins(5);
 
+/// A slow disk: many a write waits for it at any moment.
+const PLANTED_FSYNC_MS: &str = "50";
+
 /// The bugs that members can be built with, and the faults that bring each to light.
 const PLANTED: [(&str, &str); 3] = [
     ("acks-before-fsync", "power-loss"),
@@ -142,7 +145,7 @@ fn catch(bug: &str, list: &str, step: &Step) -> Result<String> {
     let began = Instant::now();
     while began.elapsed() < PLANTED_LIMIT {
         let mut faults = faults("conure-db-planted")?;
-        faults.args(["--planted", bug, "--fault", list, "--seconds", "20"]);
+        faults.args(["--planted", bug, "--fault", list, "--seconds", "20", "--fsync-ms", PLANTED_FSYNC_MS]);
         let mut verdict = String::new();
         let ran = run_lines(
             &mut faults,

@@ -31,11 +31,18 @@ pub(super) struct Device {
     pub(super) sync_us: AtomicU64,
     /// Whether syncs fail.
     pub(super) broken: AtomicBool,
+    /// Whether the power is gone: nothing becomes durable any more, not even by a sync that is under way.
+    pub(super) off: AtomicBool,
 }
 
 impl Device {
     pub(super) fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), sync_us: AtomicU64::new(0), broken: AtomicBool::new(false) }
+        Self {
+            state: Mutex::new(state),
+            sync_us: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
+            off: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -72,6 +79,9 @@ impl Device {
         let pause = Duration::from_micros(self.sync_us.load(Ordering::Relaxed));
         if !pause.is_zero() {
             std::thread::sleep(pause);
+        }
+        if self.off.load(Ordering::SeqCst) {
+            return Err(Errno::IO);
         }
         if self.broken.load(Ordering::Relaxed) {
             self.state().fail_sync(ino)?;

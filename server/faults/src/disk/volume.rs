@@ -59,11 +59,19 @@ impl Volume {
         session.umount_and_join().with_context(|| format!("cannot unmount {}", self.at.display()))
     }
 
-    /// The power fails under it; its process has ended.
+    /// The power fails: from now on nothing becomes durable. [`Self::lose_power`] follows.
+    pub(crate) fn cut_power(&self) {
+        if let Some(device) = &self.device {
+            device.off.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// What the power loss left is all that there is; its process has ended.
     pub(crate) fn lose_power(&mut self, loss: Loss) -> Result<()> {
         self.unmount()?;
         if let Some(device) = &self.device {
             device.state().lose_power(loss);
+            device.off.store(false, Ordering::SeqCst);
         }
         self.mount()
     }

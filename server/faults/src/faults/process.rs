@@ -30,7 +30,7 @@ pub(super) async fn power_loss(scene: &mut Scene) -> Result<()> {
     let mut victims = scene.some_members(wanted);
     // All at once: what one of them still does, the others would see.
     for victim in &victims {
-        victim.pause();
+        victim.volume.cut_power();
     }
     for victim in &mut victims {
         victim.kill()?;
