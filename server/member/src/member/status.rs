@@ -164,6 +164,7 @@ fn raft(node: &Node) -> Value {
         "term": metrics.current_term,
         "leader": metrics.current_leader.as_ref().map(name),
         "last_log_index": metrics.last_log_index,
+        "last_log_term": node.log.last().ok().flatten().map(|last| last.committed_leader_id().term),
         "committed_index": committed(&metrics),
         "applied_index": index(metrics.last_applied),
         "checkpoint_index": index(metrics.snapshot),

@@ -90,7 +90,8 @@ impl LogStore {
         (done, Ticket(receiver))
     }
 
-    fn last(&self) -> io::Result<Option<LogId>> {
+    /// The last entry that it holds or purged.
+    pub(crate) fn last(&self) -> io::Result<Option<LogId>> {
         match self.wal()?.last_index() {
             Some(last) => Ok(self.read(last..last + 1, 1)?.pop().map(|entry| entry.log_id)),
             None => self.purged(),
