@@ -35,6 +35,10 @@ pub(crate) fn barrier_timeout() -> String {
     BARRIER_TIMEOUT.to_owned()
 }
 
+pub(crate) fn replace_after() -> String {
+    "30m".to_owned()
+}
+
 pub(crate) fn enabled() -> bool {
     true
 }

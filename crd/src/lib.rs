@@ -5,6 +5,7 @@
 //! **Invariant:** nothing here holds a client or does I/O (save `charts`, for generator and tests), and every default and rule that a user meets is in the
 //! schema: what the API server lets through, the operator can act on.
 
+pub mod bootstrap;
 #[cfg(feature = "charts")]
 pub mod charts;
 pub mod defaults;
@@ -12,13 +13,20 @@ pub mod generated;
 pub mod names;
 #[cfg(feature = "charts")]
 pub mod readme;
+pub mod recovery;
+pub mod repair;
 pub mod rules;
 pub mod schema;
 pub mod spec;
 pub mod status;
+pub mod volume;
 
+pub use bootstrap::{Bootstrap, ExistingVolumes};
+pub use recovery::{Recovery, RecoveryStatus};
+pub use repair::Repair;
 pub use spec::{
-    Arbiter, ArbiterMode, ArbiterVolume, ConureCluster, ConureClusterSpec, DisruptionBudget, Image,
-    LogFormat, LogLevel, PullPolicy, ServerConfig, Volume, Voters,
+    Arbiter, ArbiterMode, ConureCluster, ConureClusterSpec, DisruptionBudget, Image, LogFormat, LogLevel,
+    PullPolicy, ServerConfig, Voters,
 };
 pub use status::{ConureClusterStatus, Member, MemberRole, MemberSuffrage, condition};
+pub use volume::{ArbiterVolume, Retention, RetentionPolicy, Volume};

@@ -76,6 +76,11 @@ pub fn volume_claim(pod: &str) -> String {
     format!("{VOLUME}-{pod}")
 }
 
+/// The pod that a claim of that name is for, `None` for a name that is none of a member's volume.
+pub fn claimant(claim: &str) -> Option<&str> {
+    claim.strip_prefix(VOLUME)?.strip_prefix('-')
+}
+
 /// The Service that clients use: ready data members only.
 pub fn service(cluster: &str) -> String {
     cluster.to_owned()

@@ -75,17 +75,33 @@ pub(crate) fn volume_size_is_enough() -> Rule {
     .field_path(".size")
 }
 
-/// No storage can take room away from a file system in use.
-pub(crate) fn volume_does_not_shrink() -> Rule {
-    Rule::new(
-        "!isQuantity(string(self.size)) || !isQuantity(string(oldSelf.size)) || \
-         quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
-    )
+/// No storage can take room away from a file system in use; a size that no volume reached yet may be taken back.
+fn volume_does_not_shrink(part: &str, reached: &str) -> Rule {
+    let (new, old) = (format!("self.spec.{part}.pvc.size"), format!("oldSelf.spec.{part}.pvc.size"));
+    let is = |text: &str| format!("isQuantity(string({text}))");
+    let at_least = |other: &str| format!("quantity(string({new})).compareTo(quantity(string({other}))) >= 0");
+    let reached = format!("self.status.{reached}");
+    Rule::new(format!(
+        "!{} || !{} || {} || (has(self.status) && has({reached}) && {} && {})",
+        is(&new),
+        is(&old),
+        at_least(&old),
+        is(&reached),
+        at_least(&reached),
+    ))
     .message(
         "a volume cannot shrink: set pvc.size back to what it was or larger, or restore a backup into a new ConureCluster \
          with smaller volumes",
     )
-    .field_path(".size")
+    .field_path(format!(".spec.{part}.pvc.size"))
+}
+
+pub(crate) fn data_volume_does_not_shrink() -> Rule {
+    volume_does_not_shrink("voters", "dataVolumeSize")
+}
+
+pub(crate) fn arbiter_volume_does_not_shrink() -> Rule {
+    volume_does_not_shrink("arbiter", "arbiterVolumeSize")
 }
 
 /// The claims exist already, and a claim keeps its class.
@@ -131,6 +147,41 @@ pub const BARRIER_TIMEOUT_PATTERN: &str =
 pub(crate) fn barrier_timeout_is_in_range() -> Rule {
     Rule::new(format!("self.matches('{BARRIER_TIMEOUT_PATTERN}')")).message(
         "no duration above zero and up to 10m: write a number with ms, s or m, like 3s (at most 600000ms, 600s or 10m)",
+    )
+}
+
+pub(crate) fn replace_after_is_in_range() -> Rule {
+    Rule::new("self.matches('^[1-9][0-9]{0,4}[smh]$')")
+        .message("no time above zero: write a number of at most 5 digits with s, m or h, like 30m")
+}
+
+pub(crate) fn incarnation_is_one() -> Rule {
+    Rule::new("self >= 1")
+        .message("incarnations begin with 1: set recovery.incarnation to what status.incarnation says")
+}
+
+pub(crate) fn cluster_id_is_one() -> Rule {
+    Rule::new("self.matches('^[A-Za-z0-9._:-]+$')").message(
+        "clusterID is no cluster's id: write it as status.clusterID named it, or as conure-db inspect shows it",
+    )
+}
+
+/// The operator's own variables and labels are how members find each other and are found.
+pub(crate) fn environment_is_free() -> Rule {
+    Rule::new("self.all(entry, !entry.name.startsWith('CONURE_'))").message(
+        "the operator sets the variables that begin with CONURE_: take them out of extraEnv, and use serverConfig",
+    )
+}
+
+pub(crate) fn labels_are_free() -> Rule {
+    Rule::new(
+        "self.all(key, !key.startsWith('app.kubernetes.io/') && !key.startsWith('conuredb.dev/') && \
+         !key.startsWith('apps.kubernetes.io/') && !key.startsWith('statefulset.kubernetes.io/') && \
+         key != 'controller-revision-hash')",
+    )
+    .message(
+        "a pod is found by labels that begin with app.kubernetes.io/, apps.kubernetes.io/, statefulset.kubernetes.io/ or \
+         conuredb.dev/: choose other keys for podLabels",
     )
 }
 

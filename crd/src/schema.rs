@@ -1,6 +1,8 @@
 //! The parts of the schema that a derive cannot say, and the finished CustomResourceDefinition.
 
-use k8s_openapi::api::core::v1::{Affinity, PodSecurityContext, Toleration, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{
+    Affinity, EnvVar, PodSecurityContext, Toleration, TopologySpreadConstraint,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use kube::core::validate;
@@ -39,6 +41,30 @@ pub(crate) fn affinity(generator: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn tolerations(generator: &mut SchemaGenerator) -> Schema {
     list(embedded::<Toleration>(generator))
+}
+
+pub(crate) fn environment(generator: &mut SchemaGenerator) -> Schema {
+    let mut entry = embedded::<EnvVar>(generator);
+    // A rule over names needs to know how long they can be.
+    if let Some(name) =
+        entry.get_mut("properties").and_then(|all| all.get_mut("name")).and_then(Value::as_object_mut)
+    {
+        name.insert("maxLength".to_owned(), json!(253));
+    }
+    let mut schema = list(entry);
+    schema.insert("maxItems".to_owned(), json!(64));
+    add_rule(&mut schema, rules::environment_is_free());
+    schema
+}
+
+pub(crate) fn pod_labels(_: &mut SchemaGenerator) -> Schema {
+    let mut schema = json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 63}
+    });
+    add_rule(&mut schema, rules::labels_are_free());
+    schema
 }
 
 pub(crate) fn topology_spread_constraints(generator: &mut SchemaGenerator) -> Schema {

@@ -9,16 +9,19 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, LocalObjectReference, PodSecurityContext, ResourceRequirements, Toleration,
+    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, ResourceRequirements, Toleration,
     TopologySpreadConstraint,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bootstrap::Bootstrap;
 use crate::defaults;
+use crate::recovery::Recovery;
+use crate::repair::Repair;
 use crate::status::ConureClusterStatus;
+use crate::volume::{ArbiterVolume, Volume};
 
 /// A replicated key-value store: its members, their volumes and their image.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ use crate::status::ConureClusterStatus;
     validation = crate::rules::name_length(),
     validation = crate::rules::name_is_dns_label(),
     validation = crate::rules::name_suffix_is_free(),
+    validation = crate::rules::data_volume_does_not_shrink(),
+    validation = crate::rules::arbiter_volume_does_not_shrink(),
     doc = "A ConureDB cluster: a replicated key-value store.",
     scale(
         spec_replicas_path = ".spec.voters.replicas",
@@ -155,9 +160,50 @@ pub struct ConureClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
 
+    /// The priority class of every pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub priority_class_name: Option<String>,
+
+    /// The service account of every pod, whose token is never mounted: members do not speak to Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub service_account_name: Option<String>,
+
+    /// Annotations added to every pod.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_annotations: BTreeMap<String, String>,
+
+    /// Labels added to every pod.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::schema::pod_labels")]
+    pub pod_labels: BTreeMap<String, String>,
+
+    /// Environment variables added to every server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::environment")]
+    pub extra_env: Vec<EnvVar>,
+
+    /// What a new cluster begins with; read only until `status.clusterID` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
+
+    /// What the operator does by itself about members that will not come back.
+    #[serde(default)]
+    pub repair: Repair,
+
+    /// A request to go on with one member after the quorum was lost for good. Inert unless it names the cluster and its
+    /// incarnation as the status has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
+
     /// While true, the operator changes nothing and still refreshes the status.
     #[serde(default)]
     pub paused: bool,
+
+    /// While true, there are no pods; volumes and the number of members are kept.
+    #[serde(default)]
+    pub suspend: bool,
 
     /// Settings of the server.
     #[serde(default)]
@@ -222,26 +268,6 @@ pub struct Voters {
     pub resources: ResourceRequirements,
 }
 
-/// The volume of a data member.
-#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = crate::rules::volume_size_is_enough(),
-    validation = crate::rules::volume_does_not_shrink(),
-    validation = crate::rules::storage_class_stays()
-)]
-pub struct Volume {
-    /// How large the volume is.
-    #[serde(default = "crate::defaults::data_volume_size")]
-    #[schemars(schema_with = "crate::schema::volume_size")]
-    pub size: Quantity,
-
-    /// The storage class; unset takes the cluster's default class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub storage_class_name: Option<String>,
-}
-
 /// The member that votes and holds no data.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -281,26 +307,6 @@ impl ArbiterMode {
             Self::Never => false,
         }
     }
-}
-
-/// The arbiter's volume, which holds only the Raft log.
-#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = crate::rules::volume_size_is_enough(),
-    validation = crate::rules::volume_does_not_shrink(),
-    validation = crate::rules::storage_class_stays()
-)]
-pub struct ArbiterVolume {
-    /// How large the volume is.
-    #[serde(default = "crate::defaults::arbiter_volume_size")]
-    #[schemars(schema_with = "crate::schema::volume_size")]
-    pub size: Quantity,
-
-    /// The storage class; unset takes the cluster's default class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub storage_class_name: Option<String>,
 }
 
 /// The PodDisruptionBudget over all members.
@@ -401,7 +407,16 @@ impl Default for ConureClusterSpec {
             affinity: None,
             topology_spread_constraints: Vec::new(),
             image_pull_secrets: Vec::new(),
+            priority_class_name: None,
+            service_account_name: None,
+            pod_annotations: BTreeMap::new(),
+            pod_labels: BTreeMap::new(),
+            extra_env: Vec::new(),
+            bootstrap: None,
+            repair: Repair::default(),
+            recovery: None,
             paused: false,
+            suspend: false,
             server_config: ServerConfig::default(),
         }
     }
@@ -438,18 +453,6 @@ impl Default for Voters {
             pvc: Volume::default(),
             resources: ResourceRequirements::default(),
         }
-    }
-}
-
-impl Default for Volume {
-    fn default() -> Self {
-        Self { size: defaults::data_volume_size(), storage_class_name: None }
-    }
-}
-
-impl Default for ArbiterVolume {
-    fn default() -> Self {
-        Self { size: defaults::arbiter_volume_size(), storage_class_name: None }
     }
 }
 

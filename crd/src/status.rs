@@ -5,10 +5,13 @@
     reason = "KubeSchema repeats each struct inside a function, its visibility included"
 )]
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::recovery::RecoveryStatus;
 
 /// The types of the conditions, all of which a cluster has from its first reconcile on.
 pub mod condition {
@@ -23,7 +26,10 @@ pub mod condition {
     /// No quorum of voters can be reached.
     pub const QUORUM_LOST: &str = "QuorumLost";
 
-    /// All of them, in the order in which they are shown.
+    /// What became of a recovery; only where one is asked for or was made.
+    pub const RECOVERED: &str = "Recovered";
+
+    /// Those that are always there, in the order in which they are shown.
     pub const ALL: [&str; 5] = [READY, AVAILABLE, PROGRESSING, DEGRADED, QUORUM_LOST];
 }
 
@@ -35,7 +41,7 @@ pub struct ConureClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready, Available, Progressing, Degraded and QuorumLost.
+    /// Ready, Available, Progressing, Degraded and QuorumLost, and Recovered where there is a recovery.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -47,6 +53,10 @@ pub struct ConureClusterStatus {
     /// How often the cluster was restored or recovered, starting at 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<i64>,
+
+    /// The recovery that was begun last, written before anything is done with its member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryStatus>,
 
     /// The image that the members run or roll to; a spec that was not applied does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +73,17 @@ pub struct ConureClusterStatus {
     /// Ready members of all members, the arbiter included, like `3/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members_ready: Option<String>,
+
+    /// The largest size that a data member's volume was asked to have: a spec may go back to it where the storage refuses to
+    /// grow further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::volume_size")]
+    pub data_volume_size: Option<Quantity>,
+
+    /// The largest size that the arbiter's volume was asked to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::volume_size")]
+    pub arbiter_volume_size: Option<Quantity>,
 
     /// Every member, the arbiter included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -146,6 +146,20 @@ fn clusters_that_cannot_work_are_refused() {
         ),
         ("a", json!({"serverConfig": {"barrierTimeout": "0s"}}), "no duration above zero"),
         ("a", json!({"serverConfig": {"httpAllowedHosts": ["http://a"]}}), "without scheme"),
+        ("a", json!({"voters": {"pvc": {"retention": {"whenScaled": "Recycle"}}}}), "\"Retain\", \"Delete\""),
+        ("a", json!({"repair": {"replaceAfter": "1d"}}), "like 30m"),
+        (
+            "a",
+            json!({"recovery": {"memberName": "a-0", "clusterID": "id", "incarnation": 0}}),
+            "what status.incarnation says",
+        ),
+        (
+            "a",
+            json!({"bootstrap": {"existingVolumes": {"clusterID": "a b"}}}),
+            "clusterID is no cluster's id",
+        ),
+        ("a", json!({"extraEnv": [{"name": "CONURE_ROLE", "value": "data"}]}), "take them out of extraEnv"),
+        ("a", json!({"podLabels": {"conuredb.dev/role": "x"}}), "choose other keys for podLabels"),
         ("a", json!({"replicas": 3}), "spec.replicas"),
     ] {
         let refusal = dry_run(&cluster(name, &spec)).expect_err(&format!("{name} {spec} was taken"));

@@ -136,6 +136,34 @@ fn volumes_grow_and_never_shrink() {
 }
 
 #[test]
+fn a_size_that_no_volume_reached_may_be_taken_back() {
+    for (part, reached) in [("voters", "dataVolumeSize"), ("arbiter", "arbiterVolumeSize")] {
+        let at = |size: &str| {
+            let mut cluster = cluster("conure", json!({part: {"pvc": {"size": size}}}));
+            cluster["status"] = json!({reached: "20Gi"});
+            cluster
+        };
+        assert_eq!(refusals(&at("20Gi"), Some(&at("50Gi"))), [""; 0], "{part}");
+        assert_eq!(refusals(&at("30Gi"), Some(&at("50Gi"))), [""; 0], "{part}");
+        let refused = refusals(&at("19Gi"), Some(&at("50Gi")));
+        assert!(refused.len() == 1 && refused[0].contains("a volume cannot shrink"), "{part}: {refused:?}");
+    }
+}
+
+#[test]
+fn retention_is_one_of_the_two_policies() {
+    for part in ["voters", "arbiter"] {
+        for policy in ["Retain", "Delete"] {
+            let retention = json!({"whenScaled": policy, "whenDeleted": policy});
+            assert_accepted("conure", json!({part: {"pvc": {"retention": retention}}}));
+        }
+    }
+    let mut wrong = cluster("conure", json!({}));
+    wrong["spec"]["voters"]["pvc"]["retention"]["whenScaled"] = json!("Recycle");
+    assert!(serde_json::from_value::<conure_crd::ConureCluster>(wrong).is_err());
+}
+
+#[test]
 fn storage_class_stays_set_or_unset() {
     let class = |part: &str, class: Option<&str>| json!({part: {"pvc": {"storageClassName": class}}});
     for part in ["voters", "arbiter"] {
@@ -232,6 +260,54 @@ fn charts_take_the_barrier_timeouts_that_the_definition_takes() {
             Some(conure_crd::rules::BARRIER_TIMEOUT_PATTERN),
             "{chart}"
         );
+    }
+}
+
+#[test]
+fn repair_waits_for_some_time() {
+    for time in ["1s", "90s", "30m", "24h", "99999h"] {
+        assert_accepted("conure", json!({"repair": {"replaceAfter": time}}));
+    }
+    for time in ["", "0m", "30", "1d", "-1m", "1.5h", "100000s"] {
+        assert_refused("conure", json!({"repair": {"replaceAfter": time}}), "like 30m");
+    }
+}
+
+#[test]
+fn a_recovery_names_an_incarnation() {
+    let recovery = |incarnation: i64| json!({"recovery": {"memberName": "conure-0", "clusterID": "id", "incarnation": incarnation}});
+    assert_accepted("conure", recovery(1));
+    for incarnation in [0, -1] {
+        assert_refused(
+            "conure",
+            recovery(incarnation),
+            "set recovery.incarnation to what status.incarnation says",
+        );
+    }
+}
+
+#[test]
+fn existing_volumes_name_a_cluster() {
+    let volumes = |id: &str| json!({"bootstrap": {"existingVolumes": {"clusterID": id}}});
+    assert_accepted("conure", volumes("6f9619ff-8b86-4d01-b42d-00cf4fc964ff"));
+    for id in ["", "a b", "a/b"] {
+        assert_refused("conure", volumes(id), "clusterID is no cluster's id");
+    }
+}
+
+#[test]
+fn the_operators_variables_and_labels_are_its_own() {
+    assert_accepted(
+        "conure",
+        json!({"extraEnv": [{"name": "RUST_BACKTRACE", "value": "1"}], "podLabels": {"team": "db"}}),
+    );
+    assert_refused(
+        "conure",
+        json!({"extraEnv": [{"name": "CONURE_ROLE", "value": "data"}]}),
+        "take them out of extraEnv",
+    );
+    for key in ["app.kubernetes.io/name", "conuredb.dev/role", "controller-revision-hash"] {
+        assert_refused("conure", json!({"podLabels": {key: "x"}}), "choose other keys for podLabels");
     }
 }
 

@@ -35,9 +35,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator may do with clusters and their objects; a verb is here because the operator uses it. */}}
 {{- define "conuredb-operator.rules" -}}
+# To take back the annotation that asks for a member's replacement.
 - apiGroups: [conuredb.dev]
   resources: [conureclusters]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [conuredb.dev]
   resources: [conureclusters/status]
   verbs: [patch]
@@ -55,9 +56,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create]
+# To delete the pod of a member that starts over on a new volume.
 - apiGroups: [""]
-  resources: [pods, persistentvolumeclaims]
-  verbs: [list, watch]
+  resources: [pods]
+  verbs: [list, watch, delete]
+# To grow volumes, and to delete those that a retention policy gives up.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, watch, patch, delete]
 # To replace a member, never past its disruption budget.
 - apiGroups: [""]
   resources: [pods/eviction]

@@ -24,6 +24,10 @@ size: {{ .size | toString | quote }}
 {{- with .storageClassName }}
 storageClassName: {{ . }}
 {{- end }}
+{{- with .retention }}
+retention:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* What both kinds of cluster take from the values as it is. */}}
@@ -54,7 +58,23 @@ topologySpreadConstraints:
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- range $name := list "priorityClassName" "serviceAccountName" }}
+{{- with index $.Values $name }}
+{{ $name }}: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- range $name := list "podAnnotations" "podLabels" "extraEnv" "bootstrap" "recovery" }}
+{{- with index $.Values $name }}
+{{ $name }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with .Values.repair }}
+repair:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 paused: {{ .Values.paused }}
+suspend: {{ .Values.suspend }}
 {{- with .Values.serverConfig }}
 serverConfig:
   {{- toYaml . | nindent 2 }}
