@@ -17,11 +17,15 @@ pub fn pass(name: &str) {
 }
 
 /// The calls that change something. Each has a point `before_CALL` and one `after_CALL`.
-pub const CALLS: [&str; 12] = [
+pub const CALLS: [&str; 16] = [
+    "annotate_claim",
     "apply",
     "bootstrap",
+    "clear_replace_member",
     "create_secret",
     "delete_budget",
+    "delete_claim",
+    "delete_pod",
     "evict",
     "join",
     "publish_event",

@@ -121,7 +121,7 @@ impl Metrics {
 
     /// A cluster is gone: its series end.
     pub fn forget(&self, namespace: &str, name: &str) {
-        for condition in conure_crd::condition::ALL {
+        for condition in conure_crd::condition::ALL.into_iter().chain([conure_crd::condition::RECOVERED]) {
             self.conditions.remove(&ConditionLabels {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),

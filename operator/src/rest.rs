@@ -211,7 +211,7 @@ mod tests {
             change(&mut status);
             settled(&BTreeMap::from([(
                 "c-bootstrap-0".to_owned(),
-                MemberAnswer { status, config: None, raft_node_id: None },
+                MemberAnswer { status, config: None, raft_node_id: None, last_log: None },
             )]))
         };
         let before = answers(|_| {});

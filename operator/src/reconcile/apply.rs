@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use conure_crd::names;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -47,6 +47,13 @@ pub enum ApplyError {
     },
 }
 
+impl ApplyError {
+    /// Whether the API server looked at the object and will not have it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Write { source: kube::Error::Api(status), .. } if matches!(status.code, 403 | 422))
+    }
+}
+
 /// Brings everything that differs. Answers whether that was a StatefulSet: then what was observed of its pods'
 /// revisions is of the past.
 pub async fn apply(
@@ -77,7 +84,23 @@ pub async fn apply(
     Ok(changed)
 }
 
-/// What [`apply`] would write, make or remove now, each as its kind and name.
+/// Brings the operator's part of the claims: each is tried, and the first failure is told. Apart from the other objects,
+/// as a storage that refuses to grow must not hold up what keeps the cluster alive.
+pub async fn volumes(
+    client: &Client,
+    observed: &Observed,
+    blueprint: &Blueprint<'_>,
+    objects: &Objects,
+) -> Result<(), ApplyError> {
+    let mut outcome = Ok(());
+    for claim in &objects.volumes {
+        let live = find(observed.claims.values(), claim);
+        outcome = outcome.and(bring(client, blueprint.namespace, claim, live).await.map(|_| ()));
+    }
+    outcome
+}
+
+/// What [`apply`] and [`volumes`] would write, make or remove now, each as its kind and name.
 pub fn missing(observed: &Observed, objects: &Objects) -> Result<Vec<String>, ApplyError> {
     let mut missing = Vec::new();
     if observed.secret.is_none() {
@@ -93,6 +116,10 @@ pub fn missing(observed: &Observed, objects: &Objects) -> Result<Vec<String>, Ap
     }
     for set in &objects.stateful_sets {
         missing.extend(differs(set, find(observed.sets.values(), set))?.map(|_| title(set)));
+    }
+    for claim in &objects.volumes {
+        let live = find::<PersistentVolumeClaim>(observed.claims.values(), claim);
+        missing.extend(differs(claim, live)?.map(|_| title(claim)));
     }
     Ok(missing)
 }
@@ -180,8 +207,11 @@ mod tests {
             owner: OwnerReference::default(),
             identity: Identity { cluster_id: "id-1".into(), bootstrap_volume: None, born: true },
             image: "a:1".into(),
+            image_refused: None,
             sizes: [(Component::Bootstrap, 1), (Component::Voter, 2)].into(),
             claims: Default::default(),
+            volumes: Vec::new(),
+            recovering: None,
         };
         fn live<K: Serialize + DeserializeOwned>(object: &K) -> K {
             serde_json::from_value(stamped(serde_json::to_value(object).unwrap())).unwrap()

@@ -9,7 +9,7 @@ use super::apply::ApplyError;
 use super::quantity;
 
 /// On every object: what it was last made from.
-const APPLIED: &str = "conuredb.dev/applied";
+pub(super) const APPLIED: &str = "conuredb.dev/applied";
 /// The fields that hold amounts by name.
 const AMOUNTS: [&str; 2] = ["limits", "requests"];
 

@@ -14,6 +14,7 @@ pub mod observe;
 mod pace;
 pub mod plan;
 mod quantity;
+pub mod recovery;
 pub mod status;
 pub mod validate;
 pub mod view;
@@ -30,6 +31,7 @@ use act::Outcome;
 use build::{Blueprint, Identity, image};
 use observe::Observed;
 use plan::Step;
+use recovery::Stand;
 use status::{HeldUp, Objects, Pass, Planned};
 
 /// What passes by itself within this time is no trouble: the DNS name of a new pod that is not known yet, say.
@@ -67,12 +69,36 @@ pub async fn reconcile(
     }
     let Some(identity) = view::identity(&observed) else {
         // On record before anything is made with it, and only over the very object that was judged.
-        let id = uuid::Uuid::new_v4().to_string();
-        finish(context, &observed, &Pass::Named(id.clone()), true).await?;
-        let note = Note::normal("ClusterIDAssigned", format!("the cluster is {id}"));
+        let taken_over = view::taken_over(&observed.cluster).map(str::to_owned);
+        let (id, note) = match taken_over {
+            Some(id) => {
+                let text = format!("the cluster {id} goes on with the volumes that are there");
+                let pass = Pass::TakenOver(id.clone());
+                finish(context, &observed, &pass, true).await?;
+                (id, Note::normal("VolumesTakenOver", text))
+            }
+            None => {
+                let id = uuid::Uuid::new_v4().to_string();
+                finish(context, &observed, &Pass::Named(id.clone()), true).await?;
+                let note = Note::normal("ClusterIDAssigned", format!("the cluster is {id}"));
+                (id, note)
+            }
+        };
+        tracing::info!(cluster_id = id, reason = note.reason, "the cluster has its id");
         context.event(&observed.cluster, "Bootstrap", &note).await;
         return Ok(Some(pace::AT_ONCE));
     };
+
+    if !observed.cluster.spec.paused
+        && let Stand::Accepted(record) = recovery::stand(&observed, &identity)
+    {
+        // On record before anything is done, and only over the very object that was judged.
+        let text = format!("the cluster is to go on with {}, whose log holds the most", record.member_name);
+        let note = Note { warning: true, ..Note::normal("RecoveryAccepted", text) };
+        finish(context, &observed, &Pass::Chosen(record), true).await?;
+        context.event(&observed.cluster, "Recover", &note).await;
+        return Ok(Some(pace::AT_ONCE));
+    }
 
     let wish = view::wish(&observed.cluster);
     let blueprint = blueprint(context, &observed, namespace, name, identity);
@@ -85,6 +111,10 @@ pub async fn reconcile(
         applied.map(|changed| (Objects::AsAsked, changed))
     };
 
+    let volumes = match applied {
+        Ok(_) if !paused => apply::volumes(&context.client, &observed, &blueprint, &objects).await,
+        _ => Ok(()),
+    };
     let mut world = view::world(&observed, &blueprint.identity, &blueprint.sizes, Timestamp::now());
     world.revisions_known &= !matches!(applied, Ok((_, true)));
     let step = plan::plan(wish, &world);
@@ -119,6 +149,11 @@ pub async fn reconcile(
         world: &world,
         step: &step,
         held_up,
+        unmet: blueprint
+            .image_refused
+            .as_deref()
+            .map(image_refused)
+            .or(volumes.err().map(|error| not_grown(&error))),
     };
     if finish(context, &observed, &Pass::Planned(planned), false).await? {
         context.rests.rest(namespace, name, ticket, &observed);
@@ -134,19 +169,45 @@ fn blueprint<'a>(
     identity: Identity,
 ) -> Blueprint<'a> {
     let running = view::running_image(observed);
+    let wanted = image::choose(&observed.cluster, running.as_deref(), &context.default_image);
+    let versions: Vec<&str> =
+        observed.answers.values().map(|answer| answer.status.version.as_str()).collect();
+    let image_refused = image::too_far(&wanted, running.as_deref(), &versions);
     let mut owner = observed.cluster.controller_owner_ref(&()).unwrap_or_default();
     // To block the owner's deletion takes a right over its finalizers, and nothing waits for it.
     owner.block_owner_deletion = None;
+    let sizes = view::sizes(observed, &identity, view::wish(&observed.cluster));
     Blueprint {
         cluster: &observed.cluster,
         name,
         namespace,
         owner,
-        image: image::choose(&observed.cluster, running.as_deref(), &context.default_image),
-        sizes: view::sizes(observed, &identity, view::wish(&observed.cluster)),
+        image: if image_refused.is_some() { running.unwrap_or(wanted) } else { wanted },
+        image_refused,
+        recovering: match recovery::stand(observed, &identity) {
+            Stand::UnderWay(record) => Some(record),
+            _ => None,
+        },
         claims: view::claims(observed),
+        // Before birth a claim may be anybody's.
+        volumes: if identity.born { view::live_claims(observed, &sizes) } else { Vec::new() },
+        sizes,
         identity,
     }
+}
+
+fn image_refused(why: &str) -> HeldUp {
+    HeldUp { reason: "VersionStepRefused", message: why.to_owned(), wrong: true }
+}
+
+/// What kept the volumes from becoming what the spec asks for.
+fn not_grown(error: &apply::ApplyError) -> HeldUp {
+    let wrong = error.is_refusal();
+    let message = format!(
+        "{error}; a storage class that does not let volumes grow never will: restore a backup into a new ConureCluster \
+         with another one, or set pvc.size back"
+    );
+    HeldUp { reason: "VolumeGrowthRefused", message: if wrong { message } else { error.to_string() }, wrong }
 }
 
 async fn done(
@@ -198,6 +259,12 @@ async fn finish(
     let namespace = cluster.namespace().unwrap_or_default();
     context.metrics.cluster(&namespace, &cluster.name_any(), &status);
     if written {
+        let generation = cluster.status.as_ref().and_then(|status| status.observed_generation);
+        let idle = view::idle_arbiter(cluster).filter(|_| generation != status.observed_generation);
+        if let Some(text) = idle {
+            let note = Note { warning: true, ..Note::normal("ArbiterAddsNoSafety", text) };
+            context.event(cluster, "Reconcile", &note).await;
+        }
         let before = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
         for note in status::notes(&cluster.name_any(), before, &status) {
             context.event(cluster, "Reconcile", &note).await;

@@ -27,7 +27,12 @@ pub(super) fn of(step: &Step, cluster: &ConureCluster) -> Duration {
     match step {
         Step::Done | Step::Act(_) => IDLE,
         Step::Wait(
-            Waiting::Volumes(_) | Waiting::VolumeReplaced | Waiting::Foreign(..) | Waiting::DataGone,
+            Waiting::Suspended
+            | Waiting::Volumes(_)
+            | Waiting::VolumeReplaced
+            | Waiting::Foreign(..)
+            | Waiting::LeftBehind(_)
+            | Waiting::DataGone,
         ) => IDLE,
         Step::Wait(_) => (lasting(cluster) / 20).clamp(SOON / 4, IDLE),
     }

@@ -8,6 +8,11 @@ pub(super) fn same(one: &str, other: &str) -> bool {
     one == other || nano(one).is_some_and(|amount| Some(amount) == nano(other))
 }
 
+/// Whether the first text is the larger amount; not where one of them is none.
+pub(super) fn larger(one: &str, other: &str) -> bool {
+    nano(one).zip(nano(other)).is_some_and(|(one, other)| one > other)
+}
+
 /// The amount in billionths, rounded up as Kubernetes does; `None` for what is none, or is too large to tell.
 fn nano(text: &str) -> Option<i128> {
     let text = text.trim();
@@ -80,6 +85,12 @@ mod tests {
         ] {
             assert!(same(asked, stored), "{asked} {stored}");
         }
+    }
+
+    #[test]
+    fn the_larger_amount_is_larger_however_it_is_written() {
+        assert!(larger("21Gi", "20Gi") && larger("1025Mi", "1Gi") && !larger("1024Mi", "1Gi"));
+        assert!(!larger("20Gi", "21Gi") && !larger("lots", "1Gi") && !larger("1Gi", "lots"));
     }
 
     #[test]

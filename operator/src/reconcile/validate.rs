@@ -6,6 +6,7 @@ use conure_crd::names::{MAX_NAME, RESERVED_SUFFIXES};
 use kube::ResourceExt;
 
 use super::observe::Observed;
+use super::view;
 
 /// Why nothing is done for a resource. The texts say the mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,11 +16,18 @@ pub enum Refusal {
     Name(String, String),
     /// Volumes under the names of this cluster's members were there before it.
     #[error(
-        "the volumes {} were there before this ConureCluster and may hold another cluster's data; delete them \
-         (kubectl delete pvc {}) if nobody needs that data, or create the ConureCluster under another name",
+        "the volumes {} were there before this ConureCluster and may hold another cluster's data; to go on with it, set \
+         spec.bootstrap.existingVolumes.clusterID to that cluster's id; delete them (kubectl delete pvc {}) if nobody needs \
+         that data; or create the ConureCluster under another name",
         .0.join(", "), .0.join(" ")
     )]
     VolumesExist(Vec<String>),
+    /// There is nothing to go on with.
+    #[error(
+        "spec.bootstrap.existingVolumes asks to go on with cluster {0}, and no volume of this name is there; take it out to \
+         begin an empty cluster"
+    )]
+    NoVolumes(String),
     /// Objects under the names of this cluster's objects belong to something else.
     #[error("{} belong to something else and are not taken over; delete or rename them", .0.join(", "))]
     ObjectsNotOurs(Vec<String>),
@@ -34,6 +42,7 @@ impl Refusal {
         match self {
             Self::Name(..) => "InvalidName",
             Self::VolumesExist(_) => "VolumesExist",
+            Self::NoVolumes(_) => "NoVolumes",
             Self::ObjectsNotOurs(_) => "ObjectsNotOurs",
             Self::OldObjectsLeaving(_) => "OldObjectsLeaving",
         }
@@ -43,8 +52,12 @@ impl Refusal {
 /// Whether the operator may work on what it sees.
 pub fn validate(observed: &Observed) -> Result<(), Refusal> {
     name(&observed.cluster.name_any())?;
-    if observed.cluster_id().is_none() && !observed.claims.is_empty() {
-        return Err(Refusal::VolumesExist(observed.claims.keys().cloned().collect()));
+    if observed.cluster_id().is_none() {
+        match (view::taken_over(&observed.cluster), observed.claims.is_empty()) {
+            (None, false) => return Err(Refusal::VolumesExist(observed.claims.keys().cloned().collect())),
+            (Some(id), true) => return Err(Refusal::NoVolumes(id.to_owned())),
+            _ => {}
+        }
     }
     strangers(observed)
 }
@@ -152,6 +165,16 @@ mod tests {
         assert!(refusal.to_string().contains("kubectl delete pvc data-conure-0"), "{refusal}");
         observed.cluster.status =
             Some(conure_crd::ConureClusterStatus { cluster_id: Some("id".into()), ..Default::default() });
+        assert_eq!(validate(&observed), Ok(()));
+    }
+
+    #[test]
+    fn volumes_from_before_are_taken_over_when_asked_and_only_where_there_are_any() {
+        let mut observed = observed("conure");
+        let existing = conure_crd::ExistingVolumes { cluster_id: "id-7".into() };
+        observed.cluster.spec.bootstrap = Some(conure_crd::Bootstrap { existing_volumes: Some(existing) });
+        assert_eq!(validate(&observed), Err(Refusal::NoVolumes("id-7".into())));
+        observed.claims.insert("data-conure-0".into(), PersistentVolumeClaim::default());
         assert_eq!(validate(&observed), Ok(()));
     }
 

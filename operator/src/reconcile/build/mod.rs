@@ -9,21 +9,23 @@ mod pod;
 mod secret;
 mod service;
 mod stateful_set;
+mod volume;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use conure_crd::ConureCluster;
 use conure_crd::names::{self, Component};
+use conure_crd::{ConureCluster, RecoveryStatus};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 pub use secret::{TOKEN_KEY, admin_secret};
+pub use volume::LiveClaim;
 
 /// On every StatefulSet: the cluster that its pods belong to.
 pub const CLUSTER_ID: &str = "conuredb.dev/cluster-id";
@@ -33,6 +35,12 @@ pub const BOOTSTRAP_VOLUME: &str = "conuredb.dev/bootstrap-volume";
 pub const BOOTSTRAPPED: &str = "conuredb.dev/bootstrapped";
 /// On the resource, and from there on every pod: when a restart of all members was asked for.
 pub const RESTARTED_AT: &str = "conuredb.dev/restarted-at";
+/// On the resource: the name of a member that is to start over on a new volume.
+pub const REPLACE_MEMBER: &str = "conuredb.dev/replace-member";
+/// On a claim: its member was asked to start over on a new one.
+pub const REPLACE: &str = "conuredb.dev/replace";
+/// On a claim: what the retention policy said when its member went.
+pub const WHEN_SCALED: &str = "conuredb.dev/when-scaled";
 /// On every pod: `data` or `arbiter`. A Service's selector knows no "one of", and clients want data members.
 pub const ROLE: &str = "conuredb.dev/role";
 
@@ -71,10 +79,16 @@ pub struct Blueprint<'a> {
     pub identity: Identity,
     /// The server's image.
     pub image: String,
+    /// Why it is not the one that the spec asks for.
+    pub image_refused: Option<String>,
     /// Replicas of each StatefulSet that shall exist.
     pub sizes: BTreeMap<Component, u32>,
+    /// The member with which the cluster is to go on alone.
+    pub recovering: Option<RecoveryStatus>,
     /// The claims of StatefulSets that exist, which cannot change.
     pub claims: BTreeMap<Component, Claim>,
+    /// The claims that the StatefulSets made.
+    pub volumes: Vec<LiveClaim>,
 }
 
 /// The objects of a cluster.
@@ -86,6 +100,8 @@ pub struct Objects {
     pub disruption_budget: Option<PodDisruptionBudget>,
     /// One for each component that shall exist.
     pub stateful_sets: Vec<StatefulSet>,
+    /// The operator's part of claims that are there.
+    pub volumes: Vec<PersistentVolumeClaim>,
 }
 
 /// The objects that the blueprint asks for; the Secret is apart, as its token is made once.
@@ -98,6 +114,7 @@ pub fn objects(blueprint: &Blueprint<'_>) -> Objects {
             .iter()
             .map(|(component, replicas)| stateful_set::of(blueprint, *component, *replicas))
             .collect(),
+        volumes: blueprint.volumes.iter().filter_map(|live| volume::of(blueprint, live)).collect(),
     }
 }
 

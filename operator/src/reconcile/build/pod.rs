@@ -1,5 +1,6 @@
 //! A member's pod.
 
+use conure_crd::RecoveryStatus;
 use conure_crd::names::{self, Component, HTTP_PORT, RAFT_PORT};
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
@@ -24,11 +25,12 @@ const GRACE_SECONDS: i64 = 30;
 pub(super) fn spec(blueprint: &Blueprint<'_>, component: Component) -> PodSpec {
     let spec = &blueprint.cluster.spec;
     PodSpec {
-        init_containers: (component != Component::Bootstrap)
-            .then(|| vec![wait_for_bootstrap(blueprint, component)]),
+        init_containers: init_containers(blueprint, component),
         containers: vec![server(blueprint, component)],
         volumes: Some(volumes(blueprint)),
         security_context: Some(spec.security.clone()),
+        priority_class_name: spec.priority_class_name.clone(),
+        service_account_name: spec.service_account_name.clone(),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
@@ -42,6 +44,29 @@ pub(super) fn spec(blueprint: &Blueprint<'_>, component: Component) -> PodSpec {
             spec.topology_spread_constraints.clone()
         }),
         ..PodSpec::default()
+    }
+}
+
+fn init_containers(blueprint: &Blueprint<'_>, component: Component) -> Option<Vec<Container>> {
+    let wait = (component != Component::Bootstrap).then(|| wait_for_bootstrap(blueprint, component));
+    let recovering = blueprint.recovering.as_ref().filter(|record| {
+        names::parse_pod(blueprint.name, &record.member_name).is_some_and(|(of, _)| of == component)
+    });
+    let recover = recovering.map(|record| recover(blueprint, component, record));
+    let all: Vec<Container> = recover.into_iter().chain(wait).collect();
+    (!all.is_empty()).then_some(all)
+}
+
+/// Makes the one member go on alone. Inert in every other pod, and once the incarnation is past: a pod may be restarted at
+/// any time.
+fn recover(blueprint: &Blueprint<'_>, component: Component, record: &RecoveryStatus) -> Container {
+    let confirm = format!("{}:{}", blueprint.identity.cluster_id, record.incarnation);
+    let args = ["recover", DATA_DIR, "--once", "--confirm", &confirm, "--member", &record.member_name];
+    Container {
+        name: "recover".to_owned(),
+        args: Some(args.map(str::to_owned).to_vec()),
+        volume_mounts: Some(vec![mount(names::VOLUME, DATA_DIR), mount("tmp", "/tmp")]),
+        ..container(blueprint, component)
     }
 }
 
@@ -96,6 +121,8 @@ fn container(blueprint: &Blueprint<'_>, component: Component) -> Container {
     Container {
         resources: (*resources != ResourceRequirements::default()).then(|| resources.clone()),
         image: Some(blueprint.image.clone()),
+        // What a container says at its end is the reason that people get to read.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         image_pull_policy: Some(format!("{:?}", blueprint.cluster.spec.image.pull_policy)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -148,6 +175,7 @@ fn environment(blueprint: &Blueprint<'_>, component: Component) -> Vec<EnvVar> {
     if !arbiter {
         set("CONURE_BARRIER_TIMEOUT", config.barrier_timeout.clone());
     }
+    environment.extend(blueprint.cluster.spec.extra_env.iter().cloned());
     environment
 }
 

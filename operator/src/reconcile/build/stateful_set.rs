@@ -20,7 +20,10 @@ pub(super) fn of(blueprint: &Blueprint<'_>, component: Component, replicas: u32)
     metadata.annotations = Some(annotations(blueprint, component));
     metadata.labels.get_or_insert_default().extend(selector.clone());
 
-    let mut labels = names::object_labels(blueprint.name, image::version(&blueprint.image).as_deref());
+    let spec = &blueprint.cluster.spec;
+    // The operator's own win: pods are found by them.
+    let mut labels = spec.pod_labels.clone();
+    labels.extend(names::object_labels(blueprint.name, image::version(&blueprint.image).as_deref()));
     labels.extend(selector.clone());
     let role = if component.holds_data() { "data" } else { "arbiter" };
     labels.insert(ROLE.to_owned(), role.to_owned());
@@ -46,7 +49,7 @@ pub(super) fn of(blueprint: &Blueprint<'_>, component: Component, replicas: u32)
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(labels),
-                    annotations: restarted(blueprint),
+                    annotations: annotations_of_pods(blueprint),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod::spec(blueprint, component)),
@@ -58,10 +61,12 @@ pub(super) fn of(blueprint: &Blueprint<'_>, component: Component, replicas: u32)
     }
 }
 
-/// A pod that was made before a restart was asked for is of another template.
-fn restarted(blueprint: &Blueprint<'_>) -> Option<BTreeMap<String, String>> {
-    let at = blueprint.cluster.metadata.annotations.as_ref()?.get(RESTARTED_AT)?;
-    Some(BTreeMap::from([(RESTARTED_AT.to_owned(), at.clone())]))
+/// The spec's, and when a restart was asked for: a pod that was made before that is of another template.
+fn annotations_of_pods(blueprint: &Blueprint<'_>) -> Option<BTreeMap<String, String>> {
+    let mut annotations = blueprint.cluster.spec.pod_annotations.clone();
+    let asked = blueprint.cluster.metadata.annotations.as_ref().and_then(|all| all.get(RESTARTED_AT));
+    annotations.extend(asked.map(|at| (RESTARTED_AT.to_owned(), at.clone())));
+    (!annotations.is_empty()).then_some(annotations)
 }
 
 fn annotations(blueprint: &Blueprint<'_>, component: Component) -> BTreeMap<String, String> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use conure_crd::ConureClusterSpec;
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
 
 fn blueprint(cluster: &ConureCluster) -> Blueprint<'_> {
     Blueprint {
@@ -12,8 +12,11 @@ fn blueprint(cluster: &ConureCluster) -> Blueprint<'_> {
         owner: OwnerReference { name: "conure".into(), uid: "u".into(), ..OwnerReference::default() },
         identity: Identity { cluster_id: "id-1".into(), bootstrap_volume: None, born: true },
         image: "conuredb/conuredb:1.0".into(),
+        image_refused: None,
         sizes: BTreeMap::from([(Component::Bootstrap, 1), (Component::Voter, 2), (Component::Arbiter, 1)]),
         claims: BTreeMap::new(),
+        volumes: Vec::new(),
+        recovering: None,
     }
 }
 
@@ -149,5 +152,109 @@ fn servers_listen_on_both_families() {
             let expected = format!(":{port}");
             assert_eq!(found.and_then(|entry| entry.value.as_deref()), Some(expected.as_str()), "{name}");
         }
+    }
+}
+
+fn live(component: Component, size: &str) -> LiveClaim {
+    LiveClaim {
+        name: "data-conure-0".into(),
+        uid: Some("claim-1".into()),
+        component,
+        size: Quantity(size.into()),
+        in_use: true,
+        spoken_of: false,
+    }
+}
+
+fn volume(live: LiveClaim, change: impl FnOnce(&mut ConureClusterSpec)) -> Option<PersistentVolumeClaim> {
+    let mut spec = ConureClusterSpec::default();
+    change(&mut spec);
+    let cluster = ConureCluster::new("conure", spec);
+    objects(&Blueprint { volumes: vec![live], ..blueprint(&cluster) }).volumes.pop()
+}
+
+fn request(claim: &PersistentVolumeClaim) -> &str {
+    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    resources.and_then(|all| all.requests.as_ref()).map_or("", |requests| requests["storage"].0.as_str())
+}
+
+#[test]
+fn nothing_is_said_of_a_volume_that_is_as_asked() {
+    assert_eq!(volume(live(Component::Voter, "20Gi"), |_| {}), None);
+    assert_eq!(volume(live(Component::Voter, "50Gi"), |_| {}), None, "somebody made it larger");
+}
+
+#[test]
+fn a_volume_in_use_grows_and_one_that_is_only_kept_does_not() {
+    let larger = |spec: &mut ConureClusterSpec| spec.voters.pvc.size = Quantity("30Gi".into());
+    let grown = volume(live(Component::Voter, "20Gi"), larger).expect("it grows");
+    assert_eq!((request(&grown), grown.metadata.uid.as_deref()), ("30Gi", Some("claim-1")));
+    assert_eq!(volume(LiveClaim { in_use: false, ..live(Component::Voter, "20Gi") }, larger), None);
+    assert_eq!(volume(live(Component::Arbiter, "1Gi"), larger), None, "the arbiter has a size of its own");
+}
+
+#[test]
+fn volumes_go_with_the_resource_only_where_the_policy_says_so() {
+    let delete = |spec: &mut ConureClusterSpec| {
+        spec.voters.pvc.retention.when_deleted = conure_crd::RetentionPolicy::Delete;
+    };
+    let owner =
+        |claim: Option<PersistentVolumeClaim>| claim.and_then(|claim| claim.metadata.owner_references);
+    let owned = owner(volume(live(Component::Voter, "20Gi"), delete)).expect("it has an owner");
+    assert_eq!((owned[0].uid.as_str(), owned[0].controller), ("u", None));
+    assert_eq!(volume(live(Component::Arbiter, "1Gi"), delete), None);
+    // Back to Retain: what was said is taken back, and the size stays what it is.
+    let back =
+        volume(LiveClaim { spoken_of: true, ..live(Component::Voter, "50Gi") }, |_| {}).expect("it is said");
+    assert_eq!((owner(Some(back.clone())), request(&back)), (None, "50Gi"));
+}
+
+#[test]
+fn only_the_set_of_the_member_that_goes_on_recovers_and_it_names_cluster_incarnation_and_member() {
+    let cluster = ConureCluster::new("conure", ConureClusterSpec::default());
+    let record = conure_crd::RecoveryStatus {
+        member_name: "conure-1".into(),
+        incarnation: 3,
+        last_log_term: 1,
+        last_log_index: 1,
+        held_no_more: Vec::new(),
+    };
+    let sets = objects(&Blueprint { recovering: Some(record), ..blueprint(&cluster) }).stateful_sets;
+    for set in sets {
+        let name = set.metadata.name.clone().unwrap_or_default();
+        let pod = set.spec.and_then(|spec| spec.template.spec).expect("a pod");
+        let first = pod.init_containers.unwrap_or_default().into_iter().next();
+        let recovers = first.filter(|container| container.name == "recover");
+        assert_eq!(recovers.is_some(), name == "conure", "{name}");
+        if let Some(container) = recovers {
+            let args = container.args.unwrap_or_default();
+            assert_eq!(args, ["recover", "/data", "--once", "--confirm", "id-1:3", "--member", "conure-1"]);
+        }
+    }
+}
+
+#[test]
+fn what_a_pod_may_have_besides_reaches_every_pod_and_never_what_it_is_found_by() {
+    let objects = built(|spec| {
+        spec.priority_class_name = Some("high".into());
+        spec.service_account_name = Some("db".into());
+        spec.pod_annotations.insert("a".into(), "b".into());
+        spec.pod_labels.insert("team".into(), "db".into());
+        spec.pod_labels.insert(ROLE.into(), "mine".into());
+        spec.extra_env =
+            vec![EnvVar { name: "RUST_BACKTRACE".into(), value: Some("1".into()), ..EnvVar::default() }];
+    });
+    for set in objects.stateful_sets {
+        let template = set.spec.expect("a spec").template;
+        let (metadata, pod) = (template.metadata.expect("metadata"), template.spec.expect("a pod"));
+        let (labels, annotations) =
+            (metadata.labels.expect("labels"), metadata.annotations.expect("annotations"));
+        assert_eq!((labels["team"].as_str(), annotations["a"].as_str()), ("db", "b"));
+        assert_ne!(labels[ROLE], "mine");
+        assert_eq!(pod.priority_class_name.as_deref(), Some("high"));
+        assert_eq!(pod.service_account_name.as_deref(), Some("db"));
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        let environment = pod.containers[0].env.clone().unwrap_or_default();
+        assert_eq!(environment.last().map(|entry| entry.name.as_str()), Some("RUST_BACKTRACE"));
     }
 }

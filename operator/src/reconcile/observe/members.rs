@@ -25,6 +25,8 @@ pub struct MemberAnswer {
     pub config: Option<RaftConfig>,
     /// Its Raft node id, which a new data directory changes; `None` where it did not say.
     pub raft_node_id: Option<String>,
+    /// Term and index of the last entry in its log; `None` where it did not say.
+    pub last_log: Option<(u64, u64)>,
 }
 
 /// A member's address, `None` while its pod has none.
@@ -80,9 +82,12 @@ async fn ask(address: &str) -> Result<MemberAnswer, ClientError> {
         .build()?;
     let status = client.status().await?;
     if status.cluster_id.is_empty() {
-        return Ok(MemberAnswer { status, config: None, raft_node_id: None });
+        return Ok(MemberAnswer { status, config: None, raft_node_id: None, last_log: None });
     }
     let (config, stats) = tokio::join!(client.raft_config(), client.raft_stats());
-    let raft_node_id = stats.ok().and_then(|stats| Some(stats.get("raft_node_id")?.as_str()?.to_owned()));
-    Ok(MemberAnswer { status, config: config.ok(), raft_node_id })
+    let stats = stats.unwrap_or_default();
+    let raft_node_id = stats.get("raft_node_id").and_then(|id| Some(id.as_str()?.to_owned()));
+    let raft = |name: &str| stats.get("raft")?.get(name)?.as_u64();
+    let last_log = raft("last_log_term").zip(raft("last_log_index"));
+    Ok(MemberAnswer { status, config: config.ok(), raft_node_id, last_log })
 }

@@ -18,7 +18,9 @@ use kube::{Api, Client, ResourceExt};
 
 use super::build::TOKEN_KEY;
 pub use members::{MemberAnswer, address, ask_all};
-pub use trouble::{Trouble, UNSCHEDULABLE, claim_trouble, is_stuck, pod_trouble, secret_trouble};
+pub use trouble::{
+    Trouble, UNSCHEDULABLE, claim_trouble, is_stuck, pod_trouble, replace_trouble, secret_trouble,
+};
 
 /// A pod that ran before says why it stopped in a handful of events; more would be noise.
 const EVENTS_MAX: u32 = 50;
@@ -172,9 +174,7 @@ async fn claims(
     let params = if born { ListParams::default().labels(&selector(name)) } else { ListParams::default() };
     let list = claims.list(&params).await.map_err(|source| ObserveError { what: "volumes", source })?;
     let ours = |claim: &PersistentVolumeClaim| {
-        let claim = claim.name_any();
-        let pod = claim.strip_prefix(names::VOLUME).and_then(|rest| rest.strip_prefix('-'));
-        pod.is_some_and(|pod| names::parse_pod(name, pod).is_some())
+        names::claimant(&claim.name_any()).is_some_and(|pod| names::parse_pod(name, pod).is_some())
     };
     Ok(list.into_iter().filter(ours).map(|claim| (claim.name_any(), claim)).collect())
 }
@@ -186,7 +186,8 @@ async fn troubles(
     observed: &Observed,
 ) -> Result<Vec<Trouble>, ObserveError> {
     let pods = observed.pods.values().filter_map(pod_trouble);
-    let mut troubles: Vec<Trouble> = secret_trouble(observed).into_iter().chain(pods).collect();
+    let mut troubles: Vec<Trouble> =
+        secret_trouble(observed).into_iter().chain(replace_trouble(observed)).chain(pods).collect();
     let events: Api<Event> = Api::namespaced(client.clone(), namespace);
     for claim in observed.claims.values() {
         let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());

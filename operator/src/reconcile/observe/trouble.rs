@@ -6,7 +6,9 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 
-use super::super::build::TOKEN_KEY;
+use super::super::build::{REPLACE_MEMBER, TOKEN_KEY};
+use super::super::plan::Slot;
+use super::super::view;
 use super::Observed;
 
 /// Messages are cut to this length: a condition is no place for a stack trace.
@@ -46,6 +48,24 @@ pub fn secret_trouble(observed: &Observed) -> Option<Trouble> {
          reaches the members within some two minutes"
     );
     Some(Trouble { reason: "AdminTokenMissing", message: cut(&message), object: name })
+}
+
+/// A request to replace a member that cannot be one.
+pub fn replace_trouble(observed: &Observed) -> Option<Trouble> {
+    let asked = view::replace_asked(observed)?;
+    let cluster = observed.cluster.name_any();
+    let wish = view::wish(&observed.cluster);
+    let known = Slot::parse(&cluster, asked).is_some_and(|slot| wish.wants(slot));
+    if known {
+        return None;
+    }
+    let members: Vec<String> = wish.slots().into_iter().map(|slot| slot.name(&cluster)).collect();
+    let message = format!(
+        "the annotation {REPLACE_MEMBER} names {asked:?}, which is no member; name one of {}, or remove it: \
+         kubectl annotate conure {cluster} {REPLACE_MEMBER}-",
+        members.join(", ")
+    );
+    Some(Trouble { reason: "ReplaceMemberUnknown", message: cut(&message), object: cluster })
 }
 
 /// What keeps a pod from running, if anything does.
@@ -244,6 +264,23 @@ mod tests {
             assert_eq!(names_all, [wrong; 3], "{message}");
         }
         assert_eq!(observed.token(), None);
+    }
+
+    #[test]
+    fn a_request_to_replace_who_is_no_member_names_the_members() {
+        let mut observed = Observed::new(conure_crd::ConureCluster::new("conure", Default::default()));
+        let asked = |name: &str| Some([(REPLACE_MEMBER.to_owned(), name.to_owned())].into());
+        observed.cluster.metadata.annotations = asked("conure-1");
+        assert_eq!(replace_trouble(&observed), None);
+        for name in ["conure-2", "conure-arbiter-0", "other", ""] {
+            observed.cluster.metadata.annotations = asked(name);
+            let trouble = replace_trouble(&observed).expect(name);
+            assert_eq!(trouble.reason, "ReplaceMemberUnknown");
+            assert!(
+                trouble.message.contains("one of conure-bootstrap-0, conure-0, conure-1, or"),
+                "{trouble}"
+            );
+        }
     }
 
     #[test]

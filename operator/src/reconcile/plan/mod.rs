@@ -4,6 +4,7 @@
 //! give the same step. Members are matched by name, never by position. Only the spec shrinks a cluster.
 
 mod membership;
+mod replace;
 mod rollout;
 mod world;
 
@@ -14,7 +15,8 @@ mod tests;
 
 use conure_crd::names::Component;
 
-pub use world::{Answer, Belongs, Config, Entry, Pod, Slot, Wish, World, majority};
+pub use replace::Cause;
+pub use world::{Answer, Belongs, Config, Entry, Pod, Slot, Volume, Wish, World, majority};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,14 @@ pub enum Action {
     ResizeVoters(u32),
     /// Give the arbiter's StatefulSet this many replicas.
     ResizeArbiter(u32),
+    /// Delete the volume that this slot's member left behind.
+    DeleteVolume(Slot),
+    /// Put on record, at its claim, that this member is to start over.
+    AcceptReplace(Slot),
+    /// Delete this member's claim and pod, so that it starts over on a new volume.
+    Replace(Slot, Cause),
+    /// Restart this member's pod, so that the cluster goes on with it alone.
+    Recover(Slot),
     /// Hand leadership to this member.
     Transfer(Slot),
     /// Evict this member's pod, so that it comes back with the present template.
@@ -43,6 +53,9 @@ impl Action {
             Self::Join(_) => "Join",
             Self::Remove(_) => "Remove",
             Self::ResizeVoters(_) | Self::ResizeArbiter(_) => "Scale",
+            Self::DeleteVolume(_) => "DeleteVolume",
+            Self::AcceptReplace(_) | Self::Replace(..) => "Replace",
+            Self::Recover(_) => "Recover",
             Self::Transfer(_) => "TransferLeadership",
             Self::Evict(_) => "Evict",
         }
@@ -52,7 +65,14 @@ impl Action {
     pub fn member(&self) -> Option<Slot> {
         match *self {
             Self::Bootstrap => Some(Slot::BOOTSTRAP),
-            Self::Join(slot) | Self::Remove(slot) | Self::Transfer(slot) | Self::Evict(slot) => Some(slot),
+            Self::Join(slot)
+            | Self::Remove(slot)
+            | Self::DeleteVolume(slot)
+            | Self::AcceptReplace(slot)
+            | Self::Replace(slot, _)
+            | Self::Recover(slot)
+            | Self::Transfer(slot)
+            | Self::Evict(slot) => Some(slot),
             Self::ResizeVoters(to) => Some(Slot::voter(to.saturating_sub(1))),
             Self::ResizeArbiter(_) => Some(Slot::ARBITER),
         }
@@ -65,6 +85,9 @@ impl Action {
             Self::Join(_) => "JoinFailed",
             Self::Remove(_) => "RemoveFailed",
             Self::ResizeVoters(_) | Self::ResizeArbiter(_) => "ScaleFailed",
+            Self::DeleteVolume(_) => "DeleteVolumeFailed",
+            Self::AcceptReplace(_) | Self::Replace(..) => "ReplaceFailed",
+            Self::Recover(_) => "RecoverFailed",
             Self::Transfer(_) => "TransferFailed",
             Self::Evict(_) => "EvictFailed",
         }
@@ -82,6 +105,13 @@ impl Action {
             Self::ResizeArbiter(to) => {
                 format!("StatefulSet {} gets {to} pods", Component::Arbiter.stateful_set(cluster))
             }
+            Self::DeleteVolume(slot) => {
+                format!("the volume of {}, which is no longer a member, is deleted", slot.name(cluster))
+            }
+            Self::AcceptReplace(slot) | Self::Replace(slot, _) => {
+                format!("{} starts over on a new volume", slot.name(cluster))
+            }
+            Self::Recover(slot) => format!("the cluster goes on with {} alone", slot.name(cluster)),
             Self::Transfer(slot) => format!("leadership goes to {}", slot.name(cluster)),
             Self::Evict(slot) => format!("the pod {} is replaced", slot.name(cluster)),
         }
@@ -102,6 +132,8 @@ pub enum Step {
 /// What is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
+    /// Somebody wants the pods back.
+    Suspended,
     /// The bootstrap member's pod answers.
     BootstrapMember,
     /// Someone says what to do with volumes that no cluster of ours made.
@@ -112,14 +144,24 @@ pub enum Waiting {
     Foreign(Slot, String),
     /// The cluster was born, and every member that answers is empty.
     DataGone,
+    /// This member goes on alone.
+    Recovery(Slot),
+    /// This member, which a recovery left behind, may hold more than the cluster went on with.
+    LeftBehind(Slot),
     /// A leader.
     Leader,
     /// The arbiter, which leads, hands over to a data member.
     DataLeader,
     /// These members answer, so that they can join.
     Joining(Vec<Slot>),
-    /// Removing this member now would leave no live quorum.
-    QuorumBeforeRemoval(Slot),
+    /// Removing this member now would leave no live quorum, because these others are down.
+    QuorumBeforeRemoval(Slot, Vec<String>),
+    /// This member cannot be replaced before these others are up.
+    OthersBeforeReplace(Slot, Vec<String>),
+    /// The volumes under the names of these members, which are to come, are gone.
+    VolumesLeaving(Vec<Slot>),
+    /// The pods of these former members are gone, so that their volumes can go.
+    PodsLeaving(Vec<Slot>),
     /// The StatefulSets' controller has seen their present template, so that outdated pods can be told.
     Revisions,
     /// Members are up and caught up before the next pod is replaced.
@@ -130,18 +172,31 @@ pub enum Waiting {
 
 /// The next step.
 pub fn plan(wish: Wish, world: &World) -> Step {
+    if world.suspended {
+        return Step::Wait(Waiting::Suspended);
+    }
+    if let Some(slot) = world.recovering {
+        return recover(world, slot);
+    }
     if let Some(slot) = rollout::hopeless(world) {
         return Step::Act(Action::Evict(slot));
     }
     if !world.born {
         return birth(world);
     }
+    if let Some(step) = replace::accept(wish, world) {
+        return step;
+    }
     let Some(config) = &world.config else {
         return Step::Wait(without_leader(world));
     };
-    membership::next(wish, world, config)
+    membership::repair(wish, world, config)
+        .or_else(|| replace::next(wish, world, config))
+        .or_else(|| membership::next(wish, world, config))
         .or_else(|| membership::find_again(wish, world, config))
+        .or_else(|| replace::held_up(wish, world, config))
         .or_else(|| rollout::next(wish, world, config))
+        .or_else(|| membership::leftovers(wish, world, config))
         .or_else(|| config.arbiter_leads().then_some(Step::Wait(Waiting::DataLeader)))
         .unwrap_or(Step::Done)
 }
@@ -153,8 +208,21 @@ fn birth(world: &World) -> Step {
         _ if !world.other_volumes.is_empty() => Step::Wait(Waiting::Volumes(world.other_volumes.clone())),
         _ if world.volume_replaced => Step::Wait(Waiting::VolumeReplaced),
         None | Some(Belongs::Here) => Step::Wait(Waiting::BootstrapMember),
+        // Only a recovery leaves anybody behind, and only a cluster that was born is recovered.
+        Some(Belongs::Behind { .. }) => Step::Wait(Waiting::LeftBehind(Slot::BOOTSTRAP)),
         Some(Belongs::Elsewhere(id)) => Step::Wait(Waiting::Foreign(Slot::BOOTSTRAP, id.clone())),
         Some(Belongs::Nowhere) => Step::Act(Action::Bootstrap),
+    }
+}
+
+/// Its StatefulSet has the container that does it; the pod that is there does not, and comes back with it.
+fn recover(world: &World, slot: Slot) -> Step {
+    if !world.revisions_known {
+        return Step::Wait(Waiting::Revisions);
+    }
+    match world.pods.get(&slot) {
+        Some(pod) if pod.outdated && !pod.leaving => Step::Act(Action::Recover(slot)),
+        _ => Step::Wait(Waiting::Recovery(slot)),
     }
 }
 

@@ -62,14 +62,17 @@ fn leads(config: &Config, slot: Slot) -> bool {
 /// Whether a member is up, ready and caught up.
 fn serves(world: &World, config: &Config, slot: Slot) -> bool {
     let Some(pod) = world.pods.get(&slot) else { return false };
-    let caught_up = pod.answer.as_ref().is_some_and(|answer| {
-        slot == Slot::ARBITER || answer.applied.saturating_add(LAG_MAX) >= config.commit
-    });
-    pod.lives() && pod.ready && !pod.leaving && caught_up
+    pod.ready && !pod.leaving && (slot == Slot::ARBITER && pod.lives() || caught_up(world, config, slot))
+}
+
+/// Whether a member is up and has applied what was committed.
+pub(super) fn caught_up(world: &World, config: &Config, slot: Slot) -> bool {
+    let Some(pod) = world.pods.get(&slot).filter(|pod| pod.lives()) else { return false };
+    pod.answer.as_ref().is_some_and(|answer| answer.applied.saturating_add(LAG_MAX) >= config.commit)
 }
 
 /// Who leads while the leader's pod is replaced: the data voter that applied most.
-fn heir(world: &World, config: &Config, leader: Slot) -> Option<Slot> {
+pub(super) fn heir(world: &World, config: &Config, leader: Slot) -> Option<Slot> {
     config
         .voters()
         .filter_map(|entry| entry.slot)

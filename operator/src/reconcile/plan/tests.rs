@@ -92,7 +92,10 @@ fn a_removal_that_would_lose_the_quorum_waits() {
     let mut world = settled(FIVE);
     world.pods.get_mut(&Slot::voter(0)).expect("it is there").answer = None;
     world.pods.get_mut(&Slot::voter(1)).expect("it is there").answer = None;
-    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::QuorumBeforeRemoval(Slot::voter(3))));
+    assert_eq!(
+        plan(THREE, &world),
+        Step::Wait(Waiting::QuorumBeforeRemoval(Slot::voter(3), vec!["c-0".into(), "c-1".into()]))
+    );
 }
 
 #[test]
@@ -126,12 +129,36 @@ fn a_member_of_another_cluster_is_reported_and_not_joined() {
 }
 
 #[test]
-fn a_volume_on_its_way_out_is_not_joined() {
+fn a_volume_on_its_way_out_is_not_joined_and_its_pod_makes_way() {
     let mut world = settled(THREE);
     let wish = Wish { data: 4, arbiter: false };
     world.voters_size = 3;
-    world.pods.insert(Slot::voter(2), Pod { volume_leaving: true, ..pod(Belongs::Nowhere) });
-    assert_eq!(plan(wish, &world), Step::Wait(Waiting::Joining(vec![Slot::voter(2)])));
+    world.pods.insert(Slot::voter(2), pod(Belongs::Nowhere));
+    world.volumes.insert(Slot::voter(2), Volume { leaving: true, ..Volume::default() });
+    assert_eq!(plan(wish, &world), Step::Act(Action::Replace(Slot::voter(2), Cause::VolumeLeaving)));
+}
+
+#[test]
+fn growing_again_waits_for_an_old_volume_to_be_gone() {
+    let mut world = settled(THREE);
+    world.volumes.insert(Slot::voter(3), Volume { leaving: true, ..Volume::default() });
+    assert_eq!(plan(FIVE, &world), Step::Wait(Waiting::VolumesLeaving(vec![Slot::voter(3)])));
+    world.volumes.remove(&Slot::voter(3));
+    assert_eq!(plan(FIVE, &world), Step::Act(Action::ResizeVoters(4)));
+}
+
+#[test]
+fn a_volume_is_deleted_only_where_it_was_given_up_and_its_pod_is_gone() {
+    let mut world = settled(THREE);
+    world.volumes.insert(Slot::voter(2), Volume::default());
+    assert_eq!(plan(THREE, &world), Step::Done, "the policy was Retain when the member went");
+    world.volumes.insert(Slot::voter(2), Volume { discard: true, ..Volume::default() });
+    world.pods.insert(Slot::voter(2), Pod { leaving: true, ..pod(Belongs::Nowhere) });
+    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::PodsLeaving(vec![Slot::voter(2)])));
+    world.pods.remove(&Slot::voter(2));
+    assert_eq!(plan(THREE, &world), Step::Act(Action::DeleteVolume(Slot::voter(2))));
+    // A change of mind: it is wanted again, and its member rejoins on it.
+    assert_eq!(plan(FIVE, &world), Step::Act(Action::ResizeVoters(4)));
 }
 
 #[test]
@@ -183,10 +210,107 @@ fn a_member_that_hears_from_no_leader_is_joined_again() {
 }
 
 #[test]
+fn a_member_is_replaced_once_however_often_the_operator_dies() {
+    let mut world = settled(THREE);
+    world.volumes = THREE.slots().into_iter().map(|slot| (slot, Volume::default())).collect();
+    let slot = Slot::voter(0);
+    world.replace_asked = Some(slot);
+    assert_eq!(plan(THREE, &world), Step::Act(Action::AcceptReplace(slot)));
+    // Marked, and the request not yet taken back: that comes first.
+    world.volumes.get_mut(&slot).expect("it is there").replace = true;
+    assert_eq!(plan(THREE, &world), Step::Act(Action::AcceptReplace(slot)));
+    world.replace_asked = None;
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Replace(slot, Cause::Asked)));
+    // The claim is going, and the pod was not told.
+    world.volumes.insert(slot, Volume { leaving: true, replace: true, ..Volume::default() });
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Replace(slot, Cause::VolumeLeaving)));
+    world.pods.get_mut(&slot).expect("it is there").leaving = true;
+    assert!(matches!(plan(THREE, &world), Step::Wait(Waiting::Ready(_))));
+    world.volumes.insert(slot, Volume::default());
+    world.pods.insert(slot, pod(Belongs::Nowhere));
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Join(slot)));
+}
+
+#[test]
+fn the_only_member_and_one_of_two_are_never_replaced() {
+    for (wish, others) in [
+        (Wish { data: 1, arbiter: false }, vec!["more members".to_owned()]),
+        (Wish { data: 2, arbiter: false }, vec!["more members".to_owned()]),
+    ] {
+        let mut world = settled(wish);
+        world.volumes.insert(Slot::BOOTSTRAP, Volume { replace: true, ..Volume::default() });
+        assert_eq!(plan(wish, &world), Step::Wait(Waiting::OthersBeforeReplace(Slot::BOOTSTRAP, others)));
+    }
+}
+
+#[test]
+fn a_member_that_works_is_replaced_only_while_all_others_do_and_a_lost_one_with_a_quorum() {
+    let mut world = settled(FIVE);
+    world.pods.get_mut(&Slot::voter(0)).expect("it is there").answer = None;
+    world.volumes.insert(Slot::voter(1), Volume { replace: true, ..Volume::default() });
+    let waits = Step::Wait(Waiting::OthersBeforeReplace(Slot::voter(1), vec!["c-0".into()]));
+    assert_eq!(plan(FIVE, &world), waits);
+    let gone = Pod { leaving: true, lost: true, ..Pod::default() };
+    world.pods.insert(Slot::voter(2), gone);
+    assert_eq!(plan(FIVE, &world), Step::Act(Action::Replace(Slot::voter(2), Cause::Lost)));
+}
+
+#[test]
+fn the_leader_hands_over_before_it_is_replaced() {
+    let mut world = settled(THREE);
+    world.volumes.insert(Slot::BOOTSTRAP, Volume { replace: true, ..Volume::default() });
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Transfer(Slot::voter(0))));
+}
+
+#[test]
 fn nothing_is_done_while_the_arbiter_leads_and_serves_nobody() {
     let wish = Wish { data: 2, arbiter: true };
     let mut world = settled(wish);
     assert_eq!(plan(wish, &world), Step::Done);
     config(&mut world).leader = Slot::ARBITER.name("c");
     assert_eq!(plan(wish, &world), Step::Wait(Waiting::DataLeader));
+}
+
+#[test]
+fn the_member_that_goes_on_is_restarted_once_and_nothing_else_is_done() {
+    let mut world = settled(FIVE);
+    world.config = None;
+    let slot = Slot::voter(0);
+    world.recovering = Some(slot);
+    world.revisions_known = false;
+    assert_eq!(plan(FIVE, &world), Step::Wait(Waiting::Revisions));
+    world.revisions_known = true;
+    world.pods.values_mut().for_each(|pod| (pod.outdated, pod.stuck, pod.answer) = (true, true, None));
+    assert_eq!(plan(FIVE, &world), Step::Act(Action::Recover(slot)));
+    world.pods.get_mut(&slot).expect("it is there").outdated = false;
+    assert_eq!(plan(FIVE, &world), Step::Wait(Waiting::Recovery(slot)));
+}
+
+#[test]
+fn who_was_left_behind_joins_again_unless_it_may_hold_more() {
+    let mut world = settled(THREE);
+    config(&mut world).members.retain(|entry| entry.slot == Some(Slot::BOOTSTRAP));
+    world.pods.insert(Slot::voter(0), pod(Belongs::Behind { holds_more: true }));
+    world.pods.insert(Slot::voter(1), pod(Belongs::Behind { holds_more: false }));
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Join(Slot::voter(1))));
+    config(&mut world).members.push(Entry {
+        name: "c-1".into(),
+        slot: Some(Slot::voter(1)),
+        voter: true,
+        address_current: true,
+    });
+    world.pods.insert(Slot::voter(1), pod(Belongs::Here));
+    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::LeftBehind(Slot::voter(0))));
+    // Somebody says that nobody needs it.
+    world.volumes.insert(Slot::voter(0), Volume { replace: true, ..Volume::default() });
+    assert_eq!(plan(THREE, &world), Step::Act(Action::Replace(Slot::voter(0), Cause::Asked)));
+}
+
+#[test]
+fn nothing_is_done_to_a_suspended_cluster() {
+    let mut world = settled(FIVE);
+    world.suspended = true;
+    world.pods.values_mut().for_each(|pod| (pod.outdated, pod.stuck, pod.answer) = (true, true, None));
+    world.replace_asked = Some(Slot::voter(0));
+    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::Suspended));
 }

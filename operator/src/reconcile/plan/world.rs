@@ -84,8 +84,20 @@ pub enum Belongs {
     Nowhere,
     /// To this one.
     Here,
+    /// To an older incarnation of this one, which a recovery left behind.
+    Behind {
+        /// Whether its log may hold more than that of the member that the cluster went on with.
+        holds_more: bool,
+    },
     /// To another one, with this id.
     Elsewhere(String),
+}
+
+impl Belongs {
+    /// Whether a member that belongs there may become one of this cluster: it has nothing to lose by it.
+    fn may_join(&self) -> bool {
+        matches!(self, Self::Nowhere | Self::Here | Self::Behind { holds_more: false })
+    }
 }
 
 /// What a member answered.
@@ -108,12 +120,12 @@ pub struct Pod {
     pub ready: bool,
     /// Whether it is being deleted.
     pub leaving: bool,
-    /// Whether its volume is being deleted.
-    pub volume_leaving: bool,
     /// Whether it runs another template than its StatefulSet's present one.
     pub outdated: bool,
     /// Whether it cannot come up as it is: an image that cannot be pulled, a container that keeps crashing.
     pub stuck: bool,
+    /// Whether it is on a node that is gone, or cannot reach its volume, for longer than the spec waits.
+    pub lost: bool,
 }
 
 impl Pod {
@@ -121,13 +133,17 @@ impl Pod {
     pub fn lives(&self) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.belongs == Belongs::Here)
     }
+}
 
-    /// Whether its member can be joined: it answers, belongs nowhere else, and is here to stay.
-    pub fn joinable(&self) -> bool {
-        !self.leaving
-            && !self.volume_leaving
-            && self.answer.as_ref().is_some_and(|answer| !matches!(answer.belongs, Belongs::Elsewhere(_)))
-    }
+/// A claim of the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Whether it is being deleted.
+    pub leaving: bool,
+    /// Whether it goes once nobody needs it: so said the policy when the cluster shrank, and so it says now.
+    pub discard: bool,
+    /// Whether its member was asked to start over on a new one.
+    pub replace: bool,
 }
 
 /// One member in the committed configuration.
@@ -193,6 +209,14 @@ pub struct World {
     pub revisions_known: bool,
     /// The pods that there are.
     pub pods: BTreeMap<Slot, Pod>,
+    /// Whether there are to be no pods for now.
+    pub suspended: bool,
+    /// The member that is to go on alone, as its quorum is lost.
+    pub recovering: Option<Slot>,
+    /// The member that somebody asks to replace.
+    pub replace_asked: Option<Slot>,
+    /// The claims that there are.
+    pub volumes: BTreeMap<Slot, Volume>,
     /// The committed configuration; `None` where no leader answers.
     pub config: Option<Config>,
 }
@@ -201,6 +225,17 @@ impl World {
     /// Whether the entry's member works in this cluster now. Strangers are never counted on.
     pub fn lives(&self, entry: &Entry) -> bool {
         entry.slot.and_then(|slot| self.pods.get(&slot)).is_some_and(Pod::lives)
+    }
+
+    /// Whether the slot's volume is being deleted.
+    pub fn volume_leaves(&self, slot: Slot) -> bool {
+        self.volumes.get(&slot).is_some_and(|volume| volume.leaving)
+    }
+
+    /// Whether the slot's member can be joined: it answers, belongs nowhere else, and is here to stay.
+    pub fn joinable(&self, slot: Slot) -> bool {
+        let Some(pod) = self.pods.get(&slot).filter(|pod| !pod.leaving) else { return false };
+        !self.volume_leaves(slot) && pod.answer.as_ref().is_some_and(|answer| answer.belongs.may_join())
     }
 }
 

@@ -1,14 +1,13 @@
 //! The five conditions: always all there, each with a reason that says what is the matter.
 
-use conure_crd::MemberSuffrage;
-use conure_crd::condition::{ALL, AVAILABLE, READY};
+use conure_crd::condition::{AVAILABLE, READY};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
 use super::super::observe::{Observed, Trouble, UNSCHEDULABLE, secret_trouble};
 use super::super::plan::{Pod, Slot, Step, Waiting, majority};
-use super::super::{quantity, view};
-use super::{Objects, Pass, Planned, progress};
+use super::super::{recovery, view};
+use super::{Objects, Pass, Planned, progress, volumes};
 
 /// How long a new pod may take to be scheduled before that counts as trouble.
 const SCHEDULING_SECONDS: i64 = 20;
@@ -17,6 +16,8 @@ const STARTING_SECONDS: i64 = 60;
 /// How long an arbiter may lead, with no writes served, before that is a lost quorum: it hands over within moments
 /// wherever a data member has what it has.
 const HANDING_OVER_SECONDS: i64 = 15;
+
+const SUSPENDED: &str = "spec.suspend is true: there are no pods, and the volumes are kept";
 
 /// A condition without its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +37,16 @@ fn verdict(holds: bool, reason: &str, message: impl Into<String>) -> Verdict {
 /// The conditions in the order of [`ALL`].
 pub(super) fn judge(observed: &Observed, pass: &Pass<'_>, now: &Time) -> [Verdict; 5] {
     match pass {
-        Pass::Named(id) => std::array::from_fn(|_| Verdict {
+        // Nothing is judged in such a pass.
+        Pass::Chosen(_) => std::array::from_fn(|_| Verdict {
             holds: None,
             reason: "Reconciling".to_owned(),
-            message: format!("the cluster was given the id {id}; its objects come next"),
+            message: String::new(),
+        }),
+        Pass::Named(id) | Pass::TakenOver(id) => std::array::from_fn(|_| Verdict {
+            holds: None,
+            reason: "Reconciling".to_owned(),
+            message: format!("the cluster has the id {id}; its objects come next"),
         }),
         Pass::Refused(refusal) => {
             let (reason, message) = (refusal.reason(), refusal.to_string());
@@ -58,12 +65,14 @@ pub(super) fn judge(observed: &Observed, pass: &Pass<'_>, now: &Time) -> [Verdic
                 Quorum::Serves(message) => verdict(true, "QuorumServes", message),
                 Quorum::Electing(message) => verdict(false, "NoLeader", message),
                 Quorum::Lost(message) => verdict(false, "QuorumLost", message),
+                Quorum::Suspended => verdict(false, "Suspended", SUSPENDED),
                 Quorum::Unborn => {
                     verdict(false, "NotBootstrapped", "the first member is not bootstrapped yet")
                 }
             };
             let lost = match &quorum {
                 Quorum::Lost(message) => verdict(true, "QuorumLost", message),
+                Quorum::Suspended => verdict(false, "Suspended", SUSPENDED),
                 Quorum::Unborn => verdict(false, "NotBootstrapped", "there is no quorum to lose yet"),
                 _ => verdict(false, "QuorumPresent", "a quorum of voters is up"),
             };
@@ -74,6 +83,7 @@ pub(super) fn judge(observed: &Observed, pass: &Pass<'_>, now: &Time) -> [Verdic
 }
 
 enum Quorum {
+    Suspended,
     Serves(String),
     Electing(String),
     Lost(String),
@@ -82,6 +92,9 @@ enum Quorum {
 
 fn quorum(observed: &Observed, planned: &Planned<'_>, now: &Time) -> Quorum {
     let world = planned.world;
+    if world.suspended {
+        return Quorum::Suspended;
+    }
     if !world.born {
         return Quorum::Unborn;
     }
@@ -91,7 +104,7 @@ fn quorum(observed: &Observed, planned: &Planned<'_>, now: &Time) -> Quorum {
     };
     let voters: Vec<String> = match &world.config {
         Some(config) => config.voters().map(|entry| entry.name.clone()).collect(),
-        None => last_voters(observed, planned),
+        None => view::last_voters(observed, &planned.identity.cluster_id),
     };
     let missing: Vec<&str> = voters.iter().map(String::as_str).filter(|name| !lives(name)).collect();
     let live = voters.len() - missing.len();
@@ -104,11 +117,13 @@ fn quorum(observed: &Observed, planned: &Planned<'_>, now: &Time) -> Quorum {
             None => Quorum::Electing("a quorum is up and elects a leader".to_owned()),
         };
     }
+    let advice = recovery::advice(observed, planned.identity).map(|advice| format!("; {advice}"));
     Quorum::Lost(format!(
-        "{live} of {} voters can be reached and {} are needed; missing: {}",
+        "{live} of {} voters can be reached and {} are needed; missing: {}{}",
         voters.len(),
         majority(voters.len()),
-        missing.join(", ")
+        missing.join(", "),
+        advice.unwrap_or_default()
     ))
 }
 
@@ -128,16 +143,6 @@ fn arbiter_leads(observed: &Observed, arbiter: &str, missing: &[&str], now: &Tim
     ))
 }
 
-/// The voters of the configuration that was last seen.
-fn last_voters(observed: &Observed, planned: &Planned<'_>) -> Vec<String> {
-    if let Some(config) = view::last_config(observed, &planned.identity.cluster_id) {
-        let voters = config.members.iter().filter(|m| view::suffrage(m.suffrage) == MemberSuffrage::Voter);
-        return voters.map(|member| member.id.clone()).collect();
-    }
-    let members = observed.cluster.status.iter().flat_map(|status| &status.members);
-    members.filter(|m| m.suffrage == Some(MemberSuffrage::Voter)).map(|m| m.name.clone()).collect()
-}
-
 fn going(observed: &Observed, planned: &Planned<'_>) -> Verdict {
     let cluster = observed.cluster.name_any();
     if let Objects::Failed(why) = &planned.objects {
@@ -151,7 +156,11 @@ fn going(observed: &Observed, planned: &Planned<'_>) -> Verdict {
         None => message,
     };
     match planned.step {
-        Step::Done => verdict(false, "Settled", "there is nothing left to change"),
+        Step::Done => match (&planned.unmet, volumes::growing(observed, planned.world)) {
+            (Some(why), _) => verdict(!why.wrong, why.reason, &why.message),
+            (None, Some(message)) => verdict(true, "VolumesGrowing", message),
+            (None, None) => verdict(false, "Settled", "there is nothing left to change"),
+        },
         Step::Act(action) => verdict(true, progress(action), held_up(action.sentence(&cluster))),
         Step::Wait(waiting) => {
             let (reason, message) = words(waiting, &cluster);
@@ -176,13 +185,19 @@ fn paused(planned: &Planned<'_>, cluster: &str) -> String {
 fn is_blocked(waiting: &Waiting) -> bool {
     matches!(
         waiting,
-        Waiting::Volumes(_) | Waiting::VolumeReplaced | Waiting::Foreign(..) | Waiting::DataGone
+        Waiting::Suspended
+            | Waiting::Volumes(_)
+            | Waiting::VolumeReplaced
+            | Waiting::Foreign(..)
+            | Waiting::LeftBehind(_)
+            | Waiting::DataGone
     )
 }
 
 /// A reason and a sentence for what is waited for.
 fn words(waiting: &Waiting, cluster: &str) -> (&'static str, String) {
     match waiting {
+        Waiting::Suspended => ("Suspended", SUSPENDED.to_owned()),
         Waiting::BootstrapMember => {
             ("BootstrapMemberStarting", format!("{} does not answer yet", Slot::BOOTSTRAP.name(cluster)))
         }
@@ -214,6 +229,18 @@ fn words(waiting: &Waiting, cluster: &str) -> (&'static str, String) {
              again by itself: restore a backup, or delete this ConureCluster and its volumes and create it again"
                 .to_owned(),
         ),
+        Waiting::Recovery(slot) => {
+            ("Recovering", format!("{} restarts, and the cluster goes on with it alone", slot.name(cluster)))
+        }
+        Waiting::LeftBehind(slot) => {
+            let pod = slot.name(cluster);
+            let message = format!(
+                "{pod} was left behind by the recovery and may hold changes that the cluster went on without; it is kept as it \
+                 is: copy its data if somebody needs that, then kubectl annotate conure {cluster} \
+                 conuredb.dev/replace-member={pod}"
+            );
+            ("MemberLeftBehind", message)
+        }
         Waiting::Leader => ("NoLeader", "no member leads; membership changes wait for one".to_owned()),
         Waiting::DataLeader => {
             ("NoLeader", "the arbiter leads, and serves nobody until a data member does".to_owned())
@@ -221,9 +248,31 @@ fn words(waiting: &Waiting, cluster: &str) -> (&'static str, String) {
         Waiting::Joining(slots) => {
             ("MembersStarting", format!("{} must answer before they can join", names(slots, cluster)))
         }
-        Waiting::QuorumBeforeRemoval(slot) => (
+        Waiting::QuorumBeforeRemoval(slot, down) => (
             "RemovalWouldLoseQuorum",
-            format!("{} is not removed while too few of the other voters are up", slot.name(cluster)),
+            format!(
+                "{} is not removed while too few of the other voters are up; waits for {}",
+                slot.name(cluster),
+                down.join(", ")
+            ),
+        ),
+        Waiting::OthersBeforeReplace(slot, others) => (
+            "ReplaceWouldLoseQuorum",
+            format!(
+                "{} starts over on a new volume once these are up: {}; to take the request back: kubectl annotate pvc {} \
+                 conuredb.dev/replace-",
+                slot.name(cluster),
+                others.join(", "),
+                conure_crd::names::volume_claim(&slot.name(cluster))
+            ),
+        ),
+        Waiting::VolumesLeaving(slots) => (
+            "OldVolumesLeaving",
+            format!("{} come when the volumes from before under their names are gone", names(slots, cluster)),
+        ),
+        Waiting::PodsLeaving(slots) => (
+            "Scaling",
+            format!("the pods {} end, then their volumes are deleted", names(slots, cluster)),
         ),
         Waiting::Revisions => {
             ("RollingOut", "the StatefulSets' controller has not seen the present template yet".to_owned())
@@ -241,6 +290,9 @@ fn names(slots: &[Slot], cluster: &str) -> String {
 
 fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum, now: &Time) -> Verdict {
     let cluster = observed.cluster.name_any();
+    if planned.world.suspended {
+        return verdict(false, "Suspended", SUSPENDED);
+    }
     if let Step::Wait(waiting) = planned.step
         && is_blocked(waiting)
     {
@@ -275,8 +327,8 @@ fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum, now: &T
     if !down.is_empty() {
         return verdict(true, "MembersDown", format!("{} cannot be reached", down.join(", ")));
     }
-    if let Some(message) = volume_mismatch(observed) {
-        return verdict(true, "VolumeSizeDiffers", message);
+    if let Some(why) = planned.unmet.as_ref().filter(|why| why.wrong) {
+        return verdict(true, why.reason, &why.message);
     }
     verdict(false, "AsExpected", "nothing is wrong")
 }
@@ -296,23 +348,6 @@ fn is_younger(observed: &Observed, pod: &str, seconds: i64, now: &Time) -> bool 
     }
 }
 
-/// A StatefulSet's claims never change, so a larger size in the spec is not reached.
-fn volume_mismatch(observed: &Observed) -> Option<String> {
-    use conure_crd::names::Component;
-    let spec = &observed.cluster.spec;
-    view::claims(observed).into_iter().find_map(|(component, claim)| {
-        let wanted = if component == Component::Arbiter { &spec.arbiter.pvc.size } else { &spec.voters.pvc.size };
-        (!quantity::same(&claim.size.0, &wanted.0)).then(|| {
-            format!(
-                "the volumes of StatefulSet {} are {} and the spec asks for {}; this version does not grow volumes",
-                component.stateful_set(&observed.cluster.name_any()),
-                claim.size.0,
-                wanted.0
-            )
-        })
-    })
-}
-
 /// Ready says that the spec of this generation is reached: no step is left, every object is as it asks, and nothing of
 /// it is beyond this operator.
 fn ready(observed: &Observed, planned: &Planned<'_>, going: &Verdict, degraded: &Verdict) -> Verdict {
@@ -320,10 +355,12 @@ fn ready(observed: &Observed, planned: &Planned<'_>, going: &Verdict, degraded: 
         && planned.world.revisions_known
         && planned.objects == Objects::AsAsked
         && planned.held_up.is_none()
-        && volume_mismatch(observed).is_none()
+        && planned.unmet.is_none()
+        && volumes::growing(observed, planned.world).is_none()
         && secret_trouble(observed).is_none();
     if reached {
-        return verdict(true, "Ready", "the spec is fully reached");
+        let idle = view::idle_arbiter(&observed.cluster).map(|why| format!("; {why}")).unwrap_or_default();
+        return verdict(true, "Ready", format!("the spec is fully reached{idle}"));
     }
     // What is wrong says more than what is being done about it.
     let why = if degraded.holds == Some(true) { degraded } else { going };
@@ -331,13 +368,15 @@ fn ready(observed: &Observed, planned: &Planned<'_>, going: &Verdict, degraded: 
 }
 
 /// The conditions with their times: a transition only where the status changed.
-pub(super) fn merge(
+pub(super) fn merge<const N: usize>(
     before: &[Condition],
-    verdicts: [Verdict; 5],
+    types: &[&str; N],
+    verdicts: [Verdict; N],
     generation: Option<i64>,
-    now: Time,
+    now: &Time,
 ) -> Vec<Condition> {
-    ALL.iter()
+    types
+        .iter()
         .zip(verdicts)
         .map(|(type_, verdict)| {
             let status = match verdict.holds {

@@ -4,12 +4,15 @@
 
 mod conditions;
 mod notes;
+mod recovery;
 mod summary;
+mod volumes;
 
 #[cfg(test)]
 mod tests;
 
-use conure_crd::{ConureCluster, ConureClusterStatus};
+use conure_crd::condition::{ALL, RECOVERED};
+use conure_crd::{ConureCluster, ConureClusterStatus, RecoveryStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -35,6 +38,10 @@ pub struct StatusError(#[from] kube::Error);
 pub enum Pass<'a> {
     /// The cluster was given its id, and nothing else yet.
     Named(String),
+    /// The cluster was given the id that its volumes have: it was born long ago.
+    TakenOver(String),
+    /// The member with which the cluster goes on was chosen, and nothing was done with it yet.
+    Chosen(RecoveryStatus),
     /// Nothing may be done.
     Refused(&'a Refusal),
     /// The pipeline ran to its end.
@@ -56,6 +63,8 @@ pub struct Planned<'a> {
     pub step: &'a Step,
     /// What went wrong in doing it, or what it waits for.
     pub held_up: Option<HeldUp>,
+    /// What the spec asks for and was not brought, although the rest was: larger volumes, an image.
+    pub unmet: Option<HeldUp>,
 }
 
 /// How the objects stand to the spec.
@@ -91,9 +100,25 @@ pub struct HeldUp {
 pub fn status(observed: &Observed, pass: &Pass<'_>, now: Time) -> ConureClusterStatus {
     let before = observed.cluster.status.clone().unwrap_or_default();
     let mut status = summary::summary(observed, pass);
+    if let Pass::Chosen(record) = pass {
+        status.recovery = Some(record.clone());
+        return status;
+    }
     let verdict = conditions::judge(observed, pass, &now);
     status.conditions =
-        conditions::merge(&before.conditions, verdict, observed.cluster.metadata.generation, now);
+        conditions::merge(&before.conditions, &ALL, verdict, observed.cluster.metadata.generation, &now);
+    if let Pass::Planned(planned) = pass
+        && let Some(verdict) = recovery::verdict(observed, planned)
+    {
+        let generation = observed.cluster.metadata.generation;
+        status.conditions.extend(conditions::merge(
+            &before.conditions,
+            &[RECOVERED],
+            [verdict],
+            generation,
+            &now,
+        ));
+    }
     status
 }
 
@@ -142,7 +167,9 @@ fn progress(action: &Action) -> &'static str {
         Action::Bootstrap => "Bootstrapping",
         Action::Join(_) => "MemberJoining",
         Action::Remove(_) => "MemberRemoving",
-        Action::ResizeVoters(_) | Action::ResizeArbiter(_) => "Scaling",
+        Action::ResizeVoters(_) | Action::ResizeArbiter(_) | Action::DeleteVolume(_) => "Scaling",
+        Action::Recover(_) => "Recovering",
+        Action::AcceptReplace(_) | Action::Replace(..) => "MemberReplacing",
         Action::Transfer(_) | Action::Evict(_) => "RollingOut",
     }
 }

@@ -1,10 +1,13 @@
 //! Events for changes of the conditions.
 
-use conure_crd::condition::{AVAILABLE, DEGRADED, PROGRESSING, QUORUM_LOST, READY};
+use conure_crd::condition::{AVAILABLE, DEGRADED, PROGRESSING, QUORUM_LOST, READY, RECOVERED};
 use conure_crd::names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::context::Note;
+
+/// Steps that are not taken because they would cost the quorum.
+const REFUSED_STEPS: [&str; 2] = ["RemovalWouldLoseQuorum", "ReplaceWouldLoseQuorum"];
 
 /// Which changes are worth an event: Ready and Available reached, and every new cause of trouble.
 pub(super) fn notes(cluster: &str, before: &[Condition], after: &[Condition]) -> Vec<Note> {
@@ -30,7 +33,10 @@ pub(super) fn notes(cluster: &str, before: &[Condition], after: &[Condition]) ->
             QUORUM_LOST if became("True") && !notes.iter().any(|note| note.reason == new.reason) => {
                 notes.push(note(true, &new.reason));
             }
-            PROGRESSING if new.reason == "RemovalWouldLoseQuorum" && other_reason => {
+            RECOVERED if new.status != "Unknown" && other_reason => {
+                notes.push(note(new.status == "False", &new.reason));
+            }
+            PROGRESSING if REFUSED_STEPS.contains(&new.reason.as_str()) && other_reason => {
                 notes.push(note(true, &new.reason));
             }
             _ => {}
@@ -42,10 +48,9 @@ pub(super) fn notes(cluster: &str, before: &[Condition], after: &[Condition]) ->
 /// Kind and name of the cluster's pod or claim of that name; `None` for any other word.
 fn object(cluster: &str, word: &str) -> Option<(&'static str, String)> {
     let is_pod = |name: &str| names::parse_pod(cluster, name).is_some();
-    let claimant = word.strip_prefix(names::VOLUME).and_then(|rest| rest.strip_prefix('-'));
     let kind = if is_pod(word) {
         "Pod"
-    } else if claimant.is_some_and(is_pod) {
+    } else if names::claimant(word).is_some_and(is_pod) {
         "PersistentVolumeClaim"
     } else {
         return None;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use conure_client::api::{MemberInfo, Role};
 use conure_crd::names;
 use conure_crd::{ConureClusterStatus, Member, MemberRole};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 
 use super::super::observe::Observed;
 use super::super::plan::Slot;
-use super::super::view;
+use super::super::{quantity, view};
 use super::{Objects, Pass};
 
 /// Everything but the conditions.
@@ -31,7 +33,12 @@ pub(super) fn summary(observed: &Observed, pass: &Pass<'_>) -> ConureClusterStat
     status.ready_replicas = count(true);
     match pass {
         Pass::Named(id) => status.cluster_id = Some(id.clone()),
-        Pass::Refused(_) => {}
+        Pass::TakenOver(id) => {
+            status.cluster_id = Some(id.clone());
+            // It has had one at least, so nothing is bootstrapped; its members will say which.
+            status.incarnation = Some(1);
+        }
+        Pass::Refused(_) | Pass::Chosen(_) => {}
         Pass::Planned(planned) => {
             let id = &planned.identity.cluster_id;
             status.cluster_id = Some(id.clone());
@@ -42,20 +49,32 @@ pub(super) fn summary(observed: &Observed, pass: &Pass<'_>) -> ConureClusterStat
             };
             status.leader = view::leader(observed, id).map(|(name, _)| name.to_owned());
             let answers = observed.answers.values().filter(|answer| answer.status.cluster_id == *id);
-            let (incarnations, versions): (Vec<_>, Vec<_>) =
-                answers.map(|answer| (answer.status.incarnation, answer.status.version.clone())).unzip();
-            if let Some(incarnation) = incarnations.into_iter().max().filter(|incarnation| *incarnation > 0) {
-                status.incarnation = i64::try_from(incarnation).ok();
-            }
-            if let Some(version) = versions.into_iter().min_by_key(|version| version_order(version)) {
+            let versions = answers.map(|answer| answer.status.version.clone());
+            // Members that were left behind must not turn it back.
+            status.incarnation = view::incarnation(observed, id).filter(|incarnation| *incarnation > 0);
+            if let Some(version) = versions.min_by_key(|version| version_order(version)) {
                 status.version = Some(version);
             }
+            status.data_volume_size = largest(observed, true).or(status.data_volume_size);
+            status.arbiter_volume_size = largest(observed, false).or(status.arbiter_volume_size);
             status.members = members(observed, planned.identity.cluster_id.as_str(), &status.members);
             let ready = status.members.iter().filter(|member| member.ready).count();
             status.members_ready = Some(format!("{ready}/{}", status.members.len()));
         }
     }
     status
+}
+
+/// The largest size that a claim of the data members, or of the arbiter, asks for.
+fn largest(observed: &Observed, data: bool) -> Option<Quantity> {
+    let cluster = observed.cluster.name_any();
+    let size = |(name, claim): (&String, &PersistentVolumeClaim)| {
+        let slot = Slot::parse(&cluster, names::claimant(name)?)?;
+        let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+        (slot.holds_data() == data).then(|| requests.get("storage").cloned())?
+    };
+    let sizes = observed.claims.iter().filter_map(size);
+    sizes.reduce(|one, other| if quantity::larger(&other.0, &one.0) { other } else { one })
 }
 
 /// Everyone in the configuration and everyone asked for. While no configuration is known, the one that was last seen.

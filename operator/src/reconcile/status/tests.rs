@@ -4,7 +4,7 @@ use conure_client::api::{MemberInfo, RaftConfig, Role, Status, Suffrage};
 use conure_crd::condition::{ALL, AVAILABLE, DEGRADED, PROGRESSING, QUORUM_LOST, READY};
 use conure_crd::names::Component;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
@@ -43,7 +43,7 @@ fn answer(name: &str, leader: bool, members: &[&str]) -> MemberAnswer {
     });
     let status: Status = serde_json::from_value(status).unwrap();
     let config = Some(RaftConfig { members: members.collect() });
-    MemberAnswer { status, config, raft_node_id: Some("7".into()) }
+    MemberAnswer { status, config, raft_node_id: Some("7".into()), last_log: None }
 }
 
 const NAMES: [&str; 3] = ["conure-bootstrap-0", "conure-0", "conure-1"];
@@ -71,12 +71,23 @@ fn judged_with(
     held_up: Option<HeldUp>,
     now: i64,
 ) -> ConureClusterStatus {
+    judged_all(observed, objects, held_up, None, now)
+}
+
+fn judged_all(
+    observed: &Observed,
+    objects: Objects,
+    held_up: Option<HeldUp>,
+    unmet: Option<HeldUp>,
+    now: i64,
+) -> ConureClusterStatus {
     let identity = Identity { cluster_id: ID.into(), bootstrap_volume: None, born: true };
     let wish = view::wish(&observed.cluster);
     let sizes = view::sizes(observed, &identity, wish);
     let world = view::world(observed, &identity, &sizes, at(now).0);
     let step = plan(wish, &world);
-    let planned = Planned { identity: &identity, image: "i:1", objects, world: &world, step: &step, held_up };
+    let (world, step) = (&world, &step);
+    let planned = Planned { identity: &identity, image: "i:1", objects, world, step, held_up, unmet };
     status(observed, &Pass::Planned(planned), at(now))
 }
 
@@ -267,22 +278,47 @@ fn set(name: &str, size: &str) -> StatefulSet {
     .unwrap()
 }
 
+/// A member's claim that asks for so much and has so much.
+fn claim(requested: &str, capacity: &str) -> PersistentVolumeClaim {
+    serde_json::from_value(json!({
+        "metadata": {"name": "data-conure-0"},
+        "spec": {"resources": {"requests": {"storage": requested}}},
+        "status": {"capacity": {"storage": capacity}},
+    }))
+    .unwrap()
+}
+
 #[test]
-fn volumes_of_another_size_than_asked_for_are_not_ready() {
+fn ready_waits_until_the_volumes_have_grown() {
     let mut cluster = observed(3);
-    cluster.sets.insert(Component::Voter, set("conure", "20Gi"));
+    cluster.claims.insert("data-conure-0".into(), claim("20Gi", "20Gi"));
     for same in ["20Gi", "20480Mi", "21474836480"] {
         cluster.cluster.spec.voters.pvc.size = Quantity(same.into());
-        let status = judged(&cluster, None, 1);
-        assert_eq!(condition(&status, READY).status, "True", "{same}");
-        assert_eq!(condition(&status, DEGRADED).status, "False", "{same}");
+        assert_eq!(condition(&judged(&cluster, None, 1), READY).status, "True", "{same}");
     }
     cluster.cluster.spec.voters.pvc.size = Quantity("30Gi".into());
     let status = judged(&cluster, None, 1);
-    for (kind, expected) in [(READY, "False"), (DEGRADED, "True")] {
+    for (kind, expected) in [(READY, "False"), (PROGRESSING, "True")] {
         let found = condition(&status, kind);
-        assert_eq!((found.status.as_str(), found.reason.as_str()), (expected, "VolumeSizeDiffers"), "{kind}");
-        assert!(found.message.contains("are 20Gi and the spec asks for 30Gi"), "{}", found.message);
+        assert_eq!((found.status.as_str(), found.reason.as_str()), (expected, "VolumesGrowing"), "{kind}");
+        assert!(found.message.contains("data-conure-0 has 20Gi of 30Gi"), "{}", found.message);
+    }
+    assert_eq!(condition(&status, DEGRADED).status, "False");
+    assert_eq!(status.data_volume_size, Some(Quantity("20Gi".into())));
+}
+
+#[test]
+fn a_storage_that_refuses_to_grow_is_named_and_stops_nothing_else() {
+    let cluster = observed(3);
+    let why = HeldUp { reason: "VolumeGrowthRefused", message: "it says no".into(), wrong: true };
+    let status = judged_all(&cluster, Objects::AsAsked, None, Some(why), 1);
+    for (kind, expected) in [(READY, "False"), (PROGRESSING, "False"), (DEGRADED, "True")] {
+        let found = condition(&status, kind);
+        assert_eq!(
+            (found.status.as_str(), found.reason.as_str()),
+            (expected, "VolumeGrowthRefused"),
+            "{kind}"
+        );
     }
     assert_eq!(condition(&status, AVAILABLE).status, "True");
 }

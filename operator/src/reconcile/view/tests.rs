@@ -1,6 +1,6 @@
 //! What is read out of observations.
 
-use conure_crd::ConureClusterStatus;
+use conure_crd::{ArbiterMode, ConureClusterStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod as KubePod};
 use serde_json::json;
 
@@ -40,7 +40,12 @@ fn answer(name: &str, cluster_id: &str, leader: bool, term: u64) -> MemberAnswer
         "cluster_id": cluster_id, "incarnation": 1, "version": "1", "health": "ok",
     }))
     .unwrap();
-    MemberAnswer { status, config: Some(RaftConfig { members: Vec::new() }), raft_node_id: None }
+    MemberAnswer {
+        status,
+        config: Some(RaftConfig { members: Vec::new() }),
+        raft_node_id: None,
+        last_log: None,
+    }
 }
 
 #[test]
@@ -114,6 +119,81 @@ fn the_leader_is_the_one_of_the_highest_term_in_this_cluster() {
 }
 
 #[test]
+fn an_arbiter_that_adds_no_safety_is_told_about_and_made_all_the_same() {
+    let mut cluster = observed().cluster;
+    for (data, mode, idle) in [
+        (1, ArbiterMode::Always, true),
+        (3, ArbiterMode::Always, true),
+        (4, ArbiterMode::Always, false),
+        (2, ArbiterMode::Auto, false),
+        (3, ArbiterMode::Auto, false),
+        (1, ArbiterMode::Never, false),
+    ] {
+        (cluster.spec.voters.replicas, cluster.spec.arbiter.mode) = (data, mode);
+        assert_eq!(idle_arbiter(&cluster).is_some(), idle, "{data} {mode:?}");
+        assert_eq!(wish(&cluster).arbiter, mode.wants_arbiter(data), "{data} {mode:?}");
+    }
+}
+
+#[test]
+fn the_policy_when_a_member_went_decides_over_its_volume_and_so_does_the_present_one() {
+    let mut seen = observed();
+    let id = Identity { cluster_id: "id-1".into(), bootstrap_volume: None, born: true };
+    let discards = |seen: &Observed| {
+        let world = world(seen, &id, &BTreeMap::new(), Timestamp::UNIX_EPOCH);
+        world.volumes[&Slot::voter(3)].discard
+    };
+    for (then, now, gone) in [
+        (Some("Delete"), RetentionPolicy::Delete, true),
+        (Some("Delete"), RetentionPolicy::Retain, false),
+        (Some("Retain"), RetentionPolicy::Delete, false),
+        (None, RetentionPolicy::Delete, false),
+    ] {
+        let annotations = then.map(|then| json!({WHEN_SCALED: then}));
+        let claim = json!({"metadata": {"name": "data-conure-3", "annotations": annotations}});
+        seen.claims.insert("data-conure-3".into(), serde_json::from_value(claim).unwrap());
+        seen.cluster.spec.voters.pvc.retention.when_scaled = now;
+        assert_eq!(discards(&seen), gone, "{then:?} {now:?}");
+    }
+}
+
+#[test]
+fn a_pod_counts_as_lost_when_its_node_or_volume_is_gone_for_as_long_as_the_spec_says() {
+    let mut seen = observed();
+    seen.cluster.spec.repair.replace_after = "60s".into();
+    let id = Identity { cluster_id: "id-1".into(), bootstrap_volume: None, born: true };
+    let at = |second: i64| Timestamp::from_second(second).unwrap();
+    let lost = |seen: &Observed, second: i64| {
+        world(seen, &id, &BTreeMap::new(), at(second)).pods[&Slot::voter(0)].lost
+    };
+    let unscheduled = |message: &str| {
+        json!({"metadata": {"name": "conure-0"}, "status": {"conditions": [{"type": "PodScheduled", "status": "False",
+            "reason": "Unschedulable", "message": message, "lastTransitionTime": at(1_000)}]}})
+    };
+    for (pod, counts) in [
+        (json!({"metadata": {"name": "conure-0", "deletionTimestamp": at(1_000)}}), true),
+        (
+            unscheduled(
+                "1 node(s) had untolerated taint, 2 node(s) didn't match PersistentVolume's node affinity",
+            ),
+            true,
+        ),
+        (unscheduled("2 node(s) had volume node affinity conflict"), true),
+        (unscheduled("0/3 nodes are available: 3 Insufficient cpu"), false),
+        (json!({"metadata": {"name": "conure-0"}}), false),
+    ] {
+        seen.pods.insert("conure-0".into(), serde_json::from_value(pod.clone()).unwrap());
+        assert_eq!([1_059, 1_060].map(|second| lost(&seen, second)), [false, counts], "{pod}");
+        let mut answering = seen.clone();
+        answering.answers.insert("conure-0".into(), answer("conure-0", "id-1", false, 1));
+        assert!(!lost(&answering, 9_999), "it answers");
+        let mut manual = seen.clone();
+        manual.cluster.spec.repair.automatic = false;
+        assert!(!lost(&manual, 9_999), "nobody wants it to be done by itself");
+    }
+}
+
+#[test]
 fn a_bootstrap_volume_that_was_replaced_is_noticed() {
     let mut seen = observed();
     let claim: PersistentVolumeClaim =
@@ -154,4 +234,42 @@ fn the_image_stays_while_the_spec_names_none() {
     let mut seen = observed();
     seen.sets.insert(Component::Bootstrap, set("conure-bootstrap", 1, &[]));
     assert_eq!(running_image(&seen).as_deref(), Some("a:1"));
+}
+
+#[test]
+fn a_suspended_cluster_has_no_pods_and_comes_back_with_all_that_it_had() {
+    let id = Identity { cluster_id: "id-1".into(), bootstrap_volume: None, born: true };
+    let mut seen = observed();
+    seen.cluster.status = Some(status_with(&["conure-bootstrap-0", "conure-2", "conure-arbiter-0"], Some(1)));
+    for (component, name, pods) in [
+        (Component::Bootstrap, "conure-bootstrap", 1),
+        (Component::Voter, "conure", 3),
+        (Component::Arbiter, "conure-arbiter", 1),
+    ] {
+        seen.sets.insert(component, set(name, pods, &[]));
+    }
+    let wish = Wish { data: 3, arbiter: false };
+    seen.cluster.spec.suspend = true;
+    assert!(sizes(&seen, &id, wish).values().all(|pods| *pods == 0));
+    for (component, name) in [
+        (Component::Bootstrap, "conure-bootstrap"),
+        (Component::Voter, "conure"),
+        (Component::Arbiter, "conure-arbiter"),
+    ] {
+        seen.sets.insert(component, set(name, 0, &[]));
+    }
+    seen.cluster.spec.suspend = false;
+    let back: Vec<_> = sizes(&seen, &id, wish).into_iter().collect();
+    assert_eq!(back, [(Component::Bootstrap, 1), (Component::Voter, 3), (Component::Arbiter, 1)]);
+}
+
+#[test]
+fn volumes_that_are_taken_over_get_the_pods_that_they_had() {
+    let id = Identity { cluster_id: "id-1".into(), bootstrap_volume: None, born: true };
+    let mut seen = observed();
+    for claim in ["data-conure-bootstrap-0", "data-conure-3", "data-conure-arbiter-0", "data-other-5"] {
+        seen.claims.insert(claim.into(), PersistentVolumeClaim::default());
+    }
+    let sizes: Vec<_> = sizes(&seen, &id, Wish { data: 3, arbiter: false }).into_iter().collect();
+    assert_eq!(sizes, [(Component::Bootstrap, 1), (Component::Voter, 4), (Component::Arbiter, 1)]);
 }

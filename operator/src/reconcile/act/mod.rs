@@ -1,5 +1,8 @@
 //! The one change that the plan chose, made.
 
+mod replace;
+mod volume;
+
 use std::time::Duration;
 
 use conure_client::api::Suffrage;
@@ -42,6 +45,30 @@ pub enum ActError {
         /// What the API server said.
         source: kube::Error,
     },
+    /// A claim could not be changed or deleted.
+    #[error("the claim {claim} cannot be changed: {source}")]
+    Volume {
+        /// The claim.
+        claim: String,
+        /// What the API server said.
+        source: kube::Error,
+    },
+    /// The resource's annotation could not be removed.
+    #[error("the annotation {annotation} cannot be removed from the ConureCluster: {source}")]
+    Annotation {
+        /// Its key.
+        annotation: &'static str,
+        /// What the API server said.
+        source: kube::Error,
+    },
+    /// The pod could not be deleted.
+    #[error("the pod {pod} cannot be deleted: {source}")]
+    DeletePod {
+        /// The pod.
+        pod: String,
+        /// What the API server said.
+        source: kube::Error,
+    },
     /// The Secret has no token.
     #[error("the Secret {0} holds no token under the key {TOKEN_KEY:?}")]
     Token(String),
@@ -78,8 +105,12 @@ pub async fn act(
         Action::Join(slot) => join(observed, blueprint, slot).await,
         Action::Remove(slot) => remove(observed, blueprint, slot).await,
         Action::Transfer(slot) => transfer(observed, blueprint, slot).await,
-        Action::ResizeVoters(to) => resize(context, blueprint, Component::Voter, to).await,
-        Action::ResizeArbiter(to) => resize(context, blueprint, Component::Arbiter, to).await,
+        Action::ResizeVoters(to) => resize(context, observed, blueprint, Component::Voter, to).await,
+        Action::ResizeArbiter(to) => resize(context, observed, blueprint, Component::Arbiter, to).await,
+        Action::AcceptReplace(slot) => replace::accept(context, observed, blueprint, slot).await,
+        Action::Replace(slot, cause) => replace::replace(context, observed, blueprint, slot, cause).await,
+        Action::Recover(slot) => replace::recover(context, observed, blueprint, slot).await,
+        Action::DeleteVolume(slot) => volume::delete(context, observed, blueprint, slot).await,
         Action::Evict(slot) => evict(context, blueprint, slot).await,
     }
 }
@@ -137,10 +168,7 @@ async fn remove(observed: &Observed, blueprint: &Blueprint<'_>, slot: Slot) -> R
     failpoint::pass("before_remove");
     client.remove(&pod).await.map_err(|source| ActError::Member { what, source })?;
     failpoint::pass("after_remove");
-    Ok(Outcome::Done {
-        reason: "MemberRemoved",
-        note: format!("{pod} is no longer a member; its volume is kept"),
-    })
+    Ok(Outcome::Done { reason: "MemberRemoved", note: format!("{pod} is no longer a member") })
 }
 
 async fn transfer(observed: &Observed, blueprint: &Blueprint<'_>, slot: Slot) -> Result<Outcome, ActError> {
@@ -157,11 +185,15 @@ async fn transfer(observed: &Observed, blueprint: &Blueprint<'_>, slot: Slot) ->
 
 async fn resize(
     context: &Context,
+    observed: &Observed,
     blueprint: &Blueprint<'_>,
     component: Component,
     to: u32,
 ) -> Result<Outcome, ActError> {
     let before = blueprint.sizes.get(&component).copied().unwrap_or(0);
+    for ordinal in to..before {
+        volume::mark_scaled(context, observed, blueprint, Slot { component, ordinal }).await?;
+    }
     let mut blueprint = blueprint.clone();
     blueprint.sizes.insert(component, to);
     failpoint::pass("before_scale_statefulset");
