@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -27,6 +28,16 @@ fn invalid() -> Vec<(Value, &'static str)> {
         (json!({"spec": {"arbiter": {"mode": "Sometimes"}}}), "Sometimes"),
         (json!({"spec": {"security": {"runAsNonRoot": true, "runAsUser": 0}}}), "runAsUser 0 is root"),
         (json!({"spec": {"serverConfig": {"barrierTimeout": "soon"}}}), "barrierTimeout"),
+        (json!({"spec": {"repair": {"replaceAfter": "1d"}}}), "like 30m"),
+        (
+            json!({"spec": {"extraEnv": [{"name": "CONURE_ROLE", "value": "data"}]}}),
+            "take them out of extraEnv",
+        ),
+        (json!({"spec": {"podLabels": {"conuredb.dev/role": "x"}}}), "choose other keys for podLabels"),
+        (
+            json!({"spec": {"bootstrap": {"existingVolumes": {"clusterID": "a b"}}}}),
+            "clusterID is no cluster's id",
+        ),
         (json!({"spec": {"replicas": 3}}), "spec.replicas"),
         (json!({"metadata": {"name": "x".repeat(43)}}), "42"),
         (json!({"metadata": {"name": "1conure"}}), "name"),
@@ -100,6 +111,54 @@ pub(super) async fn absent_storage_class_is_named_and_mended(world: &mut World) 
     cluster.resources().delete("unbound", &DeleteParams::default()).await?;
     classes.delete(ABSENT_CLASS, &DeleteParams::default()).await?;
     ready
+}
+
+pub(super) async fn storage_that_cannot_grow_is_named_and_the_size_may_be_taken_back(
+    world: &mut World,
+) -> Result<()> {
+    const RIGID: &str = "conure-e2e-rigid";
+    let classes: Api<StorageClass> = Api::all(world.access.client());
+    if classes.get_opt(RIGID).await?.is_some() {
+        classes.delete(RIGID, &DeleteParams::default()).await?;
+    }
+    let mut class = default_class(&classes).await?;
+    class.metadata = kube::api::ObjectMeta { name: Some(RIGID.into()), ..Default::default() };
+    class.allow_volume_expansion = Some(false);
+    classes.create(&PostParams::default(), &class).await?;
+    let mut manifest = world.manifest("rigid", 1);
+    merge(&mut manifest, &json!({"spec": {"voters": {"pvc": {"storageClassName": RIGID}}}}));
+    world.access.apply(NAMESPACE, &manifest.to_string()).await?;
+    let cluster = Cluster::new(&world.access, NAMESPACE, "rigid");
+    cluster.ready(1, false, PATIENCE).await?;
+    let size = |size: &str| json!({"spec": {"voters": {"pvc": {"size": size}}}});
+    cluster.patch(size("2Gi")).await?;
+    names_cause(world, &cluster, "resize").await?;
+    let (reason, _) = cluster.condition("Degraded", "True", PATIENCE).await?;
+    ensure!(reason == "VolumeGrowthRefused", "the reason is {reason}");
+    cluster.condition("Available", "True", PATIENCE).await?;
+    cluster.patch(size("1Gi")).await.context("the size is taken back")?;
+    cluster.ready(1, false, PATIENCE).await?;
+    // No local volume can really grow; but where the class allows it, the claim asks for more.
+    let allow = Patch::Merge(json!({"allowVolumeExpansion": true}));
+    classes.patch(RIGID, &PatchParams::default(), &allow).await?;
+    cluster.patch(size("2Gi")).await?;
+    let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
+    until("the claim asks for 2Gi", PATIENCE, async || {
+        let claim = claims.get("data-rigid-bootstrap-0").await?;
+        let requests = claim.spec.and_then(|spec| spec.resources?.requests).unwrap_or_default();
+        let asked = requests.get("storage").map(|size| size.0.clone()).unwrap_or_default();
+        ensure!(asked == "2Gi", "it asks for {asked}");
+        Ok(())
+    })
+    .await?;
+    let (reason, message) = cluster.condition("Ready", "False", PATIENCE).await?;
+    ensure!(reason == "VolumesGrowing" && message.contains("1Gi of 2Gi"), "it says {reason}: {message}");
+    let refusal =
+        cluster.patch(size("1Gi")).await.err().context("the claim's size was taken back")?.to_string();
+    ensure!(refusal.contains("a volume cannot shrink"), "{refusal}");
+    cluster.resources().delete("rigid", &DeleteParams::default()).await?;
+    classes.delete(RIGID, &DeleteParams::default()).await?;
+    Ok(())
 }
 
 pub(super) async fn template_that_the_api_server_refuses_is_named_and_never_ready(

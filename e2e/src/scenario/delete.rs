@@ -8,14 +8,19 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Resource;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::ListParams;
+use serde_json::json;
 
 use super::world::{NAMESPACE, PATIENCE, World};
 use crate::kubernetes::until;
 
-pub(super) async fn deleted_cluster_leaves_its_volumes_and_a_new_one_over_them_is_refused(
+const KEY: &[u8] = b"before the deletion";
+
+pub(super) async fn deleted_cluster_leaves_its_volumes_and_a_new_one_goes_on_with_them_only_when_asked(
     world: &mut World,
 ) -> Result<()> {
+    let identity = world.cluster.cluster_id().await?;
+    world.cluster.any_member().await?.put(KEY, "kept").await?;
     let volumes = names_of::<PersistentVolumeClaim>(world).await?;
     ensure!(volumes.len() >= 3, "the volumes are {volumes:?}");
     world.access.kubectl(&["--namespace", NAMESPACE, "delete", "conure", "conure", "--timeout=60s"]).await?;
@@ -43,8 +48,46 @@ pub(super) async fn deleted_cluster_leaves_its_volumes_and_a_new_one_over_them_i
     ensure!(status.ready_replicas == 0, "{} members of it are ready", status.ready_replicas);
     let after = names_of::<PersistentVolumeClaim>(world).await?;
     ensure!(after == volumes, "the refused cluster changed the volumes {volumes:?} to {after:?}");
-    world.cluster.resources().delete("conure", &DeleteParams::default()).await?;
-    Ok(())
+    world.say("it is asked to go on with them");
+    let asked = json!({"spec": {"bootstrap": {"existingVolumes": {"clusterID": identity}}}});
+    world.cluster.patch(asked).await?;
+    world.settled().await?;
+    ensure!(world.cluster.cluster_id().await? == identity, "the cluster's id changed");
+    let kept = world.cluster.any_member().await?.get(KEY).await?;
+    ensure!(kept.is_some_and(|value| value.bytes == "kept"), "what was written before is gone");
+    world.told(&[("VolumesTakenOver", identity.as_str())]).await?;
+
+    world.say("it is suspended and comes back");
+    world.cluster.patch(json!({"spec": {"suspend": true}})).await?;
+    until("there are no pods", PATIENCE, async || {
+        let pods = names_of::<Pod>(world).await?;
+        ensure!(pods.is_empty(), "there are {pods:?}");
+        Ok(())
+    })
+    .await?;
+    let (reason, _) = world.cluster.condition("Available", "False", PATIENCE).await?;
+    ensure!(reason == "Suspended", "it is not available because of {reason}");
+    ensure!(names_of::<PersistentVolumeClaim>(world).await? == volumes, "the volumes changed");
+    world.cluster.patch(json!({"spec": {"suspend": false}})).await?;
+    world.settled().await?;
+    let kept = world.cluster.any_member().await?.get(KEY).await?;
+    ensure!(kept.is_some_and(|value| value.bytes == "kept"), "what was written before is gone");
+
+    world.say("its volumes go with it");
+    world
+        .cluster
+        .patch(json!({"spec": {"voters": {"pvc": {"retention": {"whenDeleted": "Delete"}}}}}))
+        .await?;
+    world.settled().await?;
+    world.access.kubectl(&["--namespace", NAMESPACE, "delete", "conure", "conure", "--timeout=60s"]).await?;
+    until("the volumes are gone", PATIENCE, async || {
+        // The arbiter's have a policy of their own.
+        let mut left = names_of::<PersistentVolumeClaim>(world).await?;
+        left.retain(|claim| !claim.contains("arbiter"));
+        ensure!(left.is_empty(), "left: {left:?}");
+        Ok(())
+    })
+    .await
 }
 
 /// The names of a kind's objects that carry the cluster's labels.

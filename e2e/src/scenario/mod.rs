@@ -19,7 +19,9 @@ mod node;
 mod operator;
 mod plugin;
 mod pods;
+mod quorum;
 mod rbac;
+mod repair;
 mod rollout;
 mod scale;
 mod service;
@@ -70,12 +72,18 @@ pub const STEPS: &[Step] = &[
     step!(under load service::plain_curl_writes_and_reads_through_the_service),
     step!(under load service::server_image_runs_alone_with_nothing_else_said),
     step!(under load scale::cluster_scales_from_3_to_5_to_3),
+    step!(under load scale::changes_of_mind_end_where_the_last_one_says),
+    step!(under load scale::volumes_of_members_that_go_are_deleted_where_the_policy_says_so),
     step!(under load lease::operator_shows_its_figures_through_its_service),
     step!(local under load arbiter::two_data_members_and_an_arbiter_survive_the_leader_while_the_other_is_behind),
     step!(local under load arbiter::four_data_members_and_an_arbiter_survive_the_leader_while_one_is_behind),
     step!(under load pods::deleted_pods_come_back_as_the_same_members),
     step!(under load volumes::wiped_voter_rejoins_as_a_new_member_of_its_name),
     step!(under load volumes::wiped_bootstrap_member_rejoins_the_cluster_that_there_is),
+    step!(under load repair::follower_and_leader_are_replaced_when_asked),
+    step!(under load repair::claims_deleted_under_their_members_are_made_anew_one_at_a_time),
+    step!(local under load repair::member_of_a_lost_node_starts_over_on_another),
+    step!(quorum::cluster_goes_on_after_three_of_five_volumes_were_lost),
     step!(under load status::wiped_status_is_found_again_from_the_members),
     step!(local under load node::cut_off_node_stops_nobody_else),
     step!(local under load node::every_node_is_drained_in_turn_and_writers_go_on),
@@ -89,9 +97,10 @@ pub const STEPS: &[Step] = &[
     step!(under load bad_input::template_that_the_api_server_refuses_is_named_and_never_ready),
     step!(under load bad_input::image_that_cannot_be_pulled_is_named_and_mended),
     step!(under load bad_input::absent_storage_class_is_named_and_mended),
+    step!(under load bad_input::storage_that_cannot_grow_is_named_and_the_size_may_be_taken_back),
     step!(under load verdict::no_acknowledged_write_was_lost_and_no_read_was_old),
     step!(verdict::every_replica_holds_the_same),
-    step!(delete::deleted_cluster_leaves_its_volumes_and_a_new_one_over_them_is_refused),
+    step!(delete::deleted_cluster_leaves_its_volumes_and_a_new_one_goes_on_with_them_only_when_asked),
     step!(charts::single_chart_installs_and_passes_its_test),
     step!(charts::ha_chart_grows_by_an_upgrade),
     step!(local rbac::every_granted_verb_is_used_and_none_refused),

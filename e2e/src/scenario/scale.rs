@@ -4,9 +4,11 @@ use anyhow::{Result, ensure};
 use conure_client::api::{RaftConfig, Suffrage};
 use conure_crd::names;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use serde_json::json;
 
 use super::lease;
-use super::world::{NAMESPACE, World};
+use super::world::{NAMESPACE, PATIENCE, World};
+use crate::kubernetes::until;
 
 pub(super) async fn cluster_scales_from_3_to_5_to_3(world: &mut World) -> Result<()> {
     world.settled().await?;
@@ -38,6 +40,48 @@ pub(super) async fn cluster_scales_from_3_to_5_to_3(world: &mut World) -> Result
     world.scale(3).await?;
     ensure!(world.cluster.cluster_id().await? == identity, "the cluster's id changed");
     Ok(())
+}
+
+pub(super) async fn changes_of_mind_end_where_the_last_one_says(world: &mut World) -> Result<()> {
+    world.settled().await?;
+    for (asked, seen) in [(5, 4), (2, 3), (5, 4)] {
+        world.ask_for(asked).await?;
+        until(&format!("{seen} members on the way to {asked}"), PATIENCE, async || {
+            let config = world.cluster.any_member().await?.raft_config().await?;
+            ensure!(config.members.len() == seen, "there are {}", config.members.len());
+            Ok(())
+        })
+        .await?;
+    }
+    world.scale(3).await?;
+    voters_are(world, 3).await
+}
+
+pub(super) async fn volumes_of_members_that_go_are_deleted_where_the_policy_says_so(
+    world: &mut World,
+) -> Result<()> {
+    world.settled().await?;
+    let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
+    let policy = |policy: &str| json!({"spec": {"voters": {"pvc": {"retention": {"whenScaled": policy}}}}});
+    world.scale(4).await?;
+    world.scale(3).await?;
+    world.cluster.patch(policy("Delete")).await?;
+    world.settled().await?;
+    let kept = claims.get_opt("data-conure-2").await?;
+    ensure!(kept.is_some(), "the policy deleted the volume of a member that went before it");
+    world.scale(5).await?;
+    world.scale(3).await?;
+    for pod in ["conure-2", "conure-3"] {
+        until(&format!("the volume of {pod} is gone"), PATIENCE, async || {
+            let there = claims.get_opt(&names::volume_claim(pod)).await?;
+            ensure!(there.is_none(), "it is still there");
+            Ok(())
+        })
+        .await?;
+    }
+    world.told(&[("VolumeDeleted", "data-conure-2"), ("VolumeDeleted", "data-conure-3")]).await?;
+    world.cluster.patch(policy("Retain")).await?;
+    world.settled().await
 }
 
 /// The members themselves agree on how many voters there are.

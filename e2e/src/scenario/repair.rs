@@ -1,0 +1,99 @@
+//! Members that start over on a new volume.
+
+use anyhow::{Context, Result, ensure};
+use conure_crd::names;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use super::operator;
+use super::pods::node_id;
+use super::scale::voters_are;
+use super::world::{NAMESPACE, PATIENCE, World};
+use crate::kubernetes::until;
+
+const ANNOTATION: &str = "conuredb.dev/replace-member";
+
+pub(super) async fn follower_and_leader_are_replaced_when_asked(world: &mut World) -> Result<()> {
+    world.settled().await?;
+    let leader = world.cluster.leader().await?;
+    let follower = ["conure-0", "conure-1"].into_iter().find(|name| **name != *leader);
+    let follower = follower.context("there is no follower")?.to_owned();
+    for pod in [follower, leader] {
+        world.say(format!("{pod} is to be replaced"));
+        let (claim, member) = (claim_uid(world, &pod).await?, node_id(world, &pod).await?);
+        let asked = format!("{ANNOTATION}={pod}");
+        world.access.kubectl(&["--namespace", NAMESPACE, "annotate", "conure", "conure", &asked]).await?;
+        started_over(world, &pod, claim.as_deref(), &member).await?;
+        world.told(&[("ReplaceAccepted", &pod), ("MemberReplaced", &pod)]).await?;
+        let annotations = world.cluster.get().await?.metadata.annotations.unwrap_or_default();
+        ensure!(!annotations.contains_key(ANNOTATION), "the request is still there");
+    }
+    Ok(())
+}
+
+pub(super) async fn claims_deleted_under_their_members_are_made_anew_one_at_a_time(
+    world: &mut World,
+) -> Result<()> {
+    world.settled().await?;
+    let pods = ["conure-bootstrap-0", "conure-0", "conure-1"];
+    let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
+    let mut before = Vec::new();
+    for pod in pods {
+        before.push((pod, claim_uid(world, pod).await?, node_id(world, pod).await?));
+    }
+    for pod in pods {
+        claims.delete(&names::volume_claim(pod), &DeleteParams::default()).await?;
+    }
+    for (pod, claim, member) in before {
+        started_over(world, pod, claim.as_deref(), &member).await?;
+    }
+    world.told(&pods.map(|pod| ("MemberReplaced", pod))).await
+}
+
+pub(super) async fn member_of_a_lost_node_starts_over_on_another(world: &mut World) -> Result<()> {
+    world.settled().await?;
+    // Kubernetes gives up the pods of a lost node after five minutes, where nothing else is said.
+    let gives_up =
+        |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5});
+    let tolerations = ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"].map(gives_up);
+    let spec = json!({"spec": {"tolerations": tolerations, "repair": {"replaceAfter": "10s"}}});
+    world.cluster.patch(spec).await?;
+    world.settled().await?;
+    let leader = world.cluster.leader().await?;
+    let node = world.cluster.node_of(&leader).await?;
+    operator::leave(world, &node).await?;
+    let (claim, member) = (claim_uid(world, &leader).await?, node_id(world, &leader).await?);
+    world.say(format!("{node} with the leader {leader} is lost"));
+    let faults = world.faults()?;
+    faults.cut_off(&node)?;
+    let outcome = started_over(world, &leader, claim.as_deref(), &member).await;
+    let moved = world.cluster.node_of(&leader).await;
+    faults.heal(&node)?;
+    outcome?;
+    let moved = moved?;
+    ensure!(moved != node, "{leader} is still on {node}");
+    world.say(format!("{leader} started over on {moved}; {node} is back"));
+    world.told(&[("MemberReplaced", &leader)]).await?;
+    world.cluster.patch(json!({"spec": {"tolerations": null, "repair": null}})).await?;
+    world.settled().await?;
+    voters_are(world, 3).await
+}
+
+/// Waits until the member has a new volume and is a new member, with the cluster Ready.
+async fn started_over(world: &World, pod: &str, claim: Option<&str>, member: &str) -> Result<()> {
+    until(&format!("{pod} has a new volume"), PATIENCE, async || {
+        let now = claim_uid(world, pod).await?;
+        ensure!(now.is_some() && now.as_deref() != claim, "its claim is {now:?}");
+        Ok(())
+    })
+    .await?;
+    world.settled().await?;
+    ensure!(node_id(world, pod).await? != member, "{pod} is the member that it was");
+    voters_are(world, 3).await
+}
+
+async fn claim_uid(world: &World, pod: &str) -> Result<Option<String>> {
+    let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
+    Ok(claims.get_opt(&names::volume_claim(pod)).await?.and_then(|claim| claim.metadata.uid))
+}
