@@ -105,7 +105,10 @@ impl Sim {
                 self.world.pods.remove(&slot);
             }
         }
-        self.faults.insert(slot, fault);
+        // A request is no fault that passes: it is given up when nothing else is left to happen.
+        if !matches!(fault, Fault::Unclaimed | Fault::Asked) {
+            self.faults.insert(slot, fault);
+        }
         self.elect();
     }
 
@@ -125,14 +128,10 @@ impl Sim {
             conure_crd::names::Component::Bootstrap => false,
         };
         match fault {
-            Fault::Wiped => {}
-            Fault::Unclaimed | Fault::Asked => {
-                self.give_up();
-            }
             Fault::Silent | Fault::Missing | Fault::Lost if !gone => {
                 self.world.pods.insert(slot, healthy());
             }
-            Fault::Silent | Fault::Missing | Fault::Lost => {}
+            _ => {}
         }
         self.elect();
         true
