@@ -19,7 +19,7 @@ const EVERYTHING: [&str; 4] = [
 ];
 
 /// A cold build of everything takes minutes on a small machine.
-const LIMIT: Duration = Duration::from_mins(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(60);
 
 /// The checkout.
 pub(crate) fn root() -> &'static Path {

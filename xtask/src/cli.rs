@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
 use crate::checks::end_to_end;
-use crate::{bench, checks, cluster, crash, demo, images, linearizability, sanitizer, soak, trials};
+use crate::{bench, checks, cluster, crash, demo, images, linearizability, sanitizer, simulate, soak, trials};
 
 /// `cargo xtask …`
 #[derive(Debug, Parser)]
@@ -53,6 +53,8 @@ enum Chore {
     },
     /// Power failures at every moment of recorded workloads of the storage engine: nothing is lost, no file is corrupt.
     Crash(crash::Options),
+    /// Whole members on a simulated network, clock and disk: nothing acknowledged is lost, no read goes back, all agree.
+    Simulate(simulate::Options),
     /// The storage engine's tests under AddressSanitizer.
     Asan,
     /// Inputs that a fuzzer thinks of, for the storage engine, the Raft port and the Raft log under AddressSanitizer.
@@ -96,6 +98,7 @@ impl Arguments {
             Chore::Images { from_source: true, .. } => images::try_from_source(),
             Chore::Images { from_source: false, binaries } => images::run(binaries),
             Chore::Crash(options) => crash::chore(&options),
+            Chore::Simulate(options) => simulate::chore(&options),
             Chore::Asan => sanitizer::asan(),
             Chore::Fuzz(options) => sanitizer::fuzz(&options),
             Chore::Linearizability(options) => linearizability::chore(&options),

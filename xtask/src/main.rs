@@ -11,6 +11,7 @@ mod images;
 mod linearizability;
 mod report;
 mod sanitizer;
+mod simulate;
 mod soak;
 mod trials;
 

@@ -18,7 +18,12 @@ impl RealDisk {
     /// The directory `path`, made (with its parents) when it is not there.
     pub fn new(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self::present(path))
+    }
+
+    /// The directory `path`, which is not made.
+    pub fn present(path: &Path) -> Self {
+        Self { path: path.to_owned() }
     }
 
     /// Where the directory is.

@@ -3,14 +3,15 @@
 //! **Invariant:** the Raft node id follows the data directory, never the name. A directory that lost its
 //! identity is a new member; a directory that was removed from its cluster never takes its old id back.
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use conure_client::api::Role;
+use conure_io::OpenMode;
 use serde::{Deserialize, Serialize};
 
 use crate::planted::Planted;
+use crate::platform;
 
 /// The identity file's name inside the data directory.
 pub(crate) const IDENTITY_FILE: &str = "identity";
@@ -78,16 +79,18 @@ impl Identity {
 
     /// Reads the identity of the data directory `dir`, `None` where it holds none.
     pub(crate) fn load(dir: &Path) -> Result<Option<Self>, IdentityError> {
-        let path = dir.join(IDENTITY_FILE);
-        let len = match fs::metadata(&path) {
-            Ok(meta) => meta.len(),
+        let file = match platform::present_directory(dir).open(IDENTITY_FILE, OpenMode::Read) {
+            Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
         };
+        let len = file.len()?;
         if len > LEN_MAX {
             return Err(IdentityError::Corrupt(format!("is {len} bytes long, more than any identity")));
         }
-        decode(&fs::read(&path)?).map(Some).map_err(IdentityError::Corrupt)
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+        file.read_exact_at(&mut bytes, 0)?;
+        decode(&bytes).map(Some).map_err(IdentityError::Corrupt)
     }
 
     /// Replaces the identity of `dir`: after it returned, every later start sees the new one; after a crash
@@ -98,12 +101,16 @@ impl Identity {
 
     /// The same by way of a file called `temporary`, which may be there already.
     pub(crate) fn store_by(&self, dir: &Path, temporary: &str) -> io::Result<()> {
-        let temporary: PathBuf = dir.join(temporary);
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(&self.encode()?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, dir.join(IDENTITY_FILE))?;
-        fs::File::open(dir)?.sync_all()
+        let disk = platform::present_directory(dir);
+        let file = match disk.open(temporary, OpenMode::Existing) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => disk.open(temporary, OpenMode::CreateNew)?,
+            opened => opened?,
+        };
+        file.set_len(0)?;
+        file.write_all_at(&self.encode()?, 0)?;
+        file.sync_data()?;
+        disk.rename(temporary, IDENTITY_FILE)?;
+        disk.sync_dir()
     }
 
     pub(crate) fn encode(&self) -> io::Result<Vec<u8>> {

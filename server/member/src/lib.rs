@@ -15,7 +15,10 @@ mod identity;
 mod member;
 pub mod offline;
 mod planted;
+mod platform;
 mod raft;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod transport;
 
 pub use facade::*;

@@ -11,6 +11,14 @@ pub(crate) enum Planted {
     ReadsWithoutBarrier,
     /// An empty directory takes the node id that its name had before.
     ReusesNodeId,
+    /// A vote is answered before it is on disk.
+    VoteNotDurable,
+    /// The log is let go of behind a checkpoint that is not durable.
+    CheckpointNotDurable,
+    /// Entries that are applied together are applied in the wrong order.
+    AppliesOutOfOrder,
+    /// A snapshot leaves out who the members are.
+    SnapshotWithoutMembership,
 }
 
 impl Planted {
@@ -22,6 +30,10 @@ impl Planted {
                 Self::AcksBeforeFsync => "acks-before-fsync",
                 Self::ReadsWithoutBarrier => "reads-without-barrier",
                 Self::ReusesNodeId => "reuses-node-id",
+                Self::VoteNotDurable => "vote-not-durable",
+                Self::CheckpointNotDurable => "checkpoint-not-durable",
+                Self::AppliesOutOfOrder => "applies-out-of-order",
+                Self::SnapshotWithoutMembership => "snapshot-without-membership",
             };
             std::env::var("PLANTED_BUG").is_ok_and(|asked| asked == name)
         }

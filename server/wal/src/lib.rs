@@ -26,6 +26,8 @@ mod recover;
 mod segment;
 mod shared;
 mod stats;
+#[cfg(feature = "stepped")]
+mod stepper;
 mod wal;
 mod writer;
 
@@ -37,6 +39,8 @@ pub use options::{OPAQUE_BYTES_MAX, Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MI
 pub use recover::Recovered;
 pub use shared::Room;
 pub use stats::Stats;
+#[cfg(feature = "stepped")]
+pub use stepper::Stepper;
 pub use wal::Wal;
 
 use bytes::Bytes;

@@ -29,8 +29,16 @@ const LOCK_NAME: &str = "log.lock";
 #[derive(Debug)]
 pub struct Wal {
     shared: Arc<Shared>,
-    writer: Option<JoinHandle<()>>,
+    writer: Option<Worker>,
     payload_bytes_max: usize,
+}
+
+/// Who runs the writer.
+#[derive(Debug)]
+enum Worker {
+    Thread(JoinHandle<()>),
+    #[cfg(feature = "stepped")]
+    Stepper(crate::Stepper),
 }
 
 impl Wal {
@@ -42,18 +50,28 @@ impl Wal {
         options: Options,
         floor: Option<&Floor>,
     ) -> Result<(Self, Recovered), Error> {
-        options.check()?;
-        let lock = take_lock(disk.as_ref())?;
-        let scan = recover::scan(disk.as_ref())?;
-        recover::check_floor(&scan, floor, options.must_exist)?;
+        let (writer, shared, recovered) = begin(disk, &options, floor)?;
         let payload_bytes_max = options.payload_bytes_max();
-        let (writer, shared, recovered) = Writer::open(disk, &options, scan, lock)?;
         let shared_by_writer = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("conure-wal".to_owned())
             .spawn(move || writer.run(&shared_by_writer))
             .map_err(Error::io("starting the writer thread", "log"))?;
-        Ok((Self { shared, writer: Some(thread), payload_bytes_max }, recovered))
+        Ok((Self { shared, writer: Some(Worker::Thread(thread)), payload_bytes_max }, recovered))
+    }
+
+    /// As [`Wal::open`], with a writer that works when it is told to and on no thread of its own.
+    #[cfg(feature = "stepped")]
+    pub fn open_stepped(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        floor: Option<&Floor>,
+    ) -> Result<(Self, crate::Stepper, Recovered), Error> {
+        let (writer, shared, recovered) = begin(disk, &options, floor)?;
+        let payload_bytes_max = options.payload_bytes_max();
+        let stepper = crate::Stepper::new(writer, Arc::clone(&shared));
+        let worker = Some(Worker::Stepper(stepper.clone()));
+        Ok((Self { shared, writer: worker, payload_bytes_max }, stepper, recovered))
     }
 
     /// Appends `entries`, which must follow the last entry (or the last purged one) without a gap; the first
@@ -205,13 +223,30 @@ impl Wal {
 impl Drop for Wal {
     fn drop(&mut self) {
         self.shared.close();
-        let Some(writer) = self.writer.take() else { return };
-        // Dropped inside a callback: the writer ends by itself.
-        if writer.thread().id() != std::thread::current().id() {
-            // A panic of the writer was answered to every callback already.
-            let _ = writer.join();
+        match self.writer.take() {
+            None => {}
+            // Dropped inside a callback, the writer ends by itself; a panic of it was answered to every callback already.
+            Some(Worker::Thread(writer)) if writer.thread().id() != std::thread::current().id() => {
+                let _ = writer.join();
+            }
+            Some(Worker::Thread(_)) => {}
+            #[cfg(feature = "stepped")]
+            Some(Worker::Stepper(stepper)) => stepper.finish(),
         }
     }
+}
+
+/// Takes the lock, reads what is there and makes it ready to be written to.
+fn begin(
+    disk: Arc<dyn Disk>,
+    options: &Options,
+    floor: Option<&Floor>,
+) -> Result<(Writer, Arc<Shared>, Recovered), Error> {
+    options.check()?;
+    let lock = take_lock(disk.as_ref())?;
+    let scan = recover::scan(disk.as_ref())?;
+    recover::check_floor(&scan, floor, options.must_exist)?;
+    Writer::open(disk, options, scan, lock)
 }
 
 fn check_opaque(what: &'static str, bytes: &Bytes) -> Result<(), Error> {

@@ -83,7 +83,12 @@ impl Writer {
     }
 
     /// Writes `jobs` as one batch, or as several where one cannot hold them.
-    fn work(&mut self, shared: &Shared, jobs: VecDeque<Job>, buffer: Vec<u8>) -> Result<Vec<u8>, ()> {
+    pub(crate) fn work(
+        &mut self,
+        shared: &Shared,
+        jobs: VecDeque<Job>,
+        buffer: Vec<u8>,
+    ) -> Result<Vec<u8>, ()> {
         let mut batch = Batch::new(buffer, &self.durable);
         let mut jobs = jobs.into_iter();
         while let Some(job) = jobs.next() {

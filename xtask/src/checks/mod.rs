@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use conure_e2e::cluster::{Instance, Local, packages};
 
 use crate::report::Report;
-use crate::{cluster, crash, linearizability, sanitizer, trials};
+use crate::{cluster, crash, linearizability, sanitizer, simulate, trials};
 
 /// Runs the checks and prints what they found.
 #[expect(clippy::print_stdout, reason = "the table and the verdict are this program's answer")]
@@ -25,7 +25,9 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
     report.stage("programs that tests run", || Ok((programs(fast)?, String::new())));
     rust::check(&mut report);
     crash::check(&mut report, if fast { 10_000 } else { 50_000 });
+    simulate::check(&mut report, if fast { 10 } else { 50 });
     if !fast {
+        simulate::check_itself(&mut report);
         sanitizer::check(&mut report);
         linearizability::check(&mut report);
         kubernetes(&mut report);

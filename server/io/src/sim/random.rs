@@ -6,7 +6,7 @@ pub struct Random(u64);
 
 impl Random {
     /// A generator that starts from `seed`.
-    pub fn new(seed: u64) -> Self {
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 

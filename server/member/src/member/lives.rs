@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conure_client::api::Role;
-use conure_io::{Disk as _, RealDisk};
+use conure_io::Disk;
 use openraft::error::{ClientWriteError, RaftError};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,6 +17,7 @@ use super::keeper;
 use super::node::{self, LOG_DIR, Node};
 use crate::facade::Refusal;
 use crate::identity::{self, Identity, State};
+use crate::platform;
 use crate::raft::store::{INCOMING_FILE, TREE_FILE};
 use crate::raft::types::{Command, Outcome, Peer};
 use crate::transport::message::{Failure, Response};
@@ -171,17 +172,17 @@ impl Core {
     /// Removes what an earlier life left. The identity says that there is no life, so a crash in the midst only
     /// means to do it again.
     fn wipe(&self) -> io::Result<()> {
-        let remove = |disk: &RealDisk, name: &str| match disk.remove(name) {
+        let remove = |disk: &dyn Disk, name: &str| match disk.remove(name) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         };
-        let disk = RealDisk::new(&self.dir)?;
-        remove(&disk, TREE_FILE)?;
-        remove(&disk, INCOMING_FILE)?;
+        let disk = platform::directory(&self.dir)?;
+        remove(disk.as_ref(), TREE_FILE)?;
+        remove(disk.as_ref(), INCOMING_FILE)?;
         disk.sync_dir()?;
-        let log = RealDisk::new(&self.dir.join(LOG_DIR))?;
+        let log = platform::directory(&self.dir.join(LOG_DIR))?;
         for name in log.list()? {
-            remove(&log, &name)?;
+            remove(log.as_ref(), &name)?;
         }
         log.sync_dir()
     }

@@ -64,6 +64,12 @@ impl Member {
         self.core.get(key, consistency).await
     }
 
+    /// What the facade stands before.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// What `GET /status` answers.
     pub fn status(&self) -> api::Status {
         self.core.status()

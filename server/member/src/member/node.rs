@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use conure_btree::Db;
 use conure_client::api::Role;
-use conure_io::{Disk as _, RealDisk};
-use conure_wal::{Floor, Wal};
+use conure_wal::Floor;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Config, Instant as _, Raft, RaftMetrics, SnapshotPolicy};
 use tokio::sync::Mutex;
@@ -21,6 +20,7 @@ use crate::facade::{Leader, Tuning};
 use crate::failure::Failure;
 use crate::identity::{Identity, State};
 use crate::offline;
+use crate::platform;
 use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::store::{Store, TREE_FILE, floor_in};
@@ -80,8 +80,7 @@ pub(crate) async fn start(
     let place = dir.display().to_string();
     let role = peer.role;
     let (opened_dir, opened_identity, opened_failure) = (dir.to_owned(), identity.clone(), failure.clone());
-    let opened =
-        tokio::task::spawn_blocking(move || open(&opened_dir, &opened_identity, peer, &opened_failure));
+    let opened = platform::spawn_blocking(move || open(&opened_dir, &opened_identity, peer, &opened_failure));
     let (store, log) =
         opened.await.map_err(|e| e.to_string())?.map_err(|e| format!("data_dir {place:?}: {e}"))?;
     let dialer = Dialer {
@@ -134,11 +133,11 @@ fn open(
     peer: Peer,
     failure: &Failure,
 ) -> Result<(Arc<Store>, LogStore), String> {
-    let disk = Arc::new(RealDisk::new(dir).map_err(|e| e.to_string())?);
-    let had_tree = dir.join(TREE_FILE).exists();
+    let disk = platform::directory(dir).map_err(|e| e.to_string())?;
+    let had_tree = platform::exists(&dir.join(TREE_FILE));
     let mut options = conure_btree::Options::default();
     options.dirty_bytes_max = DIRTY_BYTES_MAX;
-    let db = Db::open(Arc::clone(&disk) as Arc<_>, TREE_FILE, options).map_err(|e| e.to_string())?;
+    let db = Db::open(Arc::clone(&disk), TREE_FILE, options).map_err(|e| e.to_string())?;
     let role = peer.role;
     if identity.state == State::Founding {
         offline::settle(&db, identity.node_id, peer).map_err(|e| e.to_string())?;
@@ -148,9 +147,8 @@ fn open(
         None => None,
         Some(bytes) => Some(Floor::decode(&bytes).ok_or("the tree's record of the log is unreadable")?),
     };
-    let log_disk = Arc::new(RealDisk::new(&dir.join(LOG_DIR)).map_err(|e| e.to_string())?);
     let options = conure_wal::Options { must_exist: floor.is_some(), ..Default::default() };
-    let (wal, _) = Wal::open(log_disk, options, floor.as_ref()).map_err(|e| e.to_string())?;
+    let wal = platform::open_log(&dir.join(LOG_DIR), options, floor.as_ref())?;
     // The tree is made before the log: one that is missing beside a log is lost.
     if !had_tree && (wal.last_index().is_some() || wal.purged().is_some() || wal.vote().is_some()) {
         disk.remove(TREE_FILE).map_err(|e| e.to_string())?;
@@ -338,7 +336,7 @@ impl Node {
             tracing::warn!(error = %e, "Raft did not end well");
         }
         let (store, log) = (Arc::clone(&self.store), self.log.clone());
-        let closed = tokio::task::spawn_blocking(move || {
+        let closed = platform::spawn_blocking(move || {
             if sync && let Err(e) = store.checkpoint(&log.floor()) {
                 tracing::error!(error = %e, "the last checkpoint failed");
             }

@@ -75,6 +75,10 @@ pub(crate) enum NoIndex {
 }
 
 /// Finds the index that a linearizable read must wait for.
+#[cfg_attr(
+    feature = "simulation",
+    expect(clippy::large_enum_variant, reason = "simulated connections are large")
+)]
 pub(crate) enum IndexRound {
     /// This member leads, or there is no answer.
     Lead(ConureRaft),

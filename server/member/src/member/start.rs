@@ -7,8 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use conure_client::api::Role;
-use conure_io::{Disk as _, File, OpenMode, RealDisk};
-use tokio::net::TcpListener;
+use conure_io::{File, OpenMode};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +20,7 @@ use crate::facade::MemberConfig;
 use crate::failure::Failure;
 use crate::identity::{Identity, State};
 use crate::offline::UNFINISHED_FILE;
+use crate::platform::{self, TcpListener};
 use crate::raft::store::TREE_FILE;
 use crate::transport::server;
 
@@ -106,7 +106,7 @@ async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), String> {
 /// Takes the lock of `dir`, which is made where it is not there. An error is what is wrong and the mend.
 pub(crate) fn take_lock(dir: &Path) -> Result<Arc<dyn File>, (String, &'static str)> {
     const UNUSABLE: &str = "choose a directory that this user may write, with --data-dir";
-    let disk = RealDisk::new(dir).map_err(|e| (format!("cannot be made: {e}"), UNUSABLE))?;
+    let disk = platform::directory(dir).map_err(|e| (format!("cannot be made: {e}"), UNUSABLE))?;
     let opened = match disk.open(LOCK_FILE, OpenMode::Existing) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => disk.open(LOCK_FILE, OpenMode::CreateNew),
         other => other,
@@ -140,7 +140,7 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
     let identity = match loaded {
         Some(identity) => identity,
         None => {
-            if dir.join(UNFINISHED_FILE).exists() {
+            if platform::exists(&dir.join(UNFINISHED_FILE)) {
                 return Err(data_dir(
                     dir,
                     "holds a restore that was broken off",
@@ -148,7 +148,7 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
                 ));
             }
             for name in [TREE_FILE, LOG_DIR] {
-                if dir.join(name).exists() {
+                if platform::exists(&dir.join(name)) {
                     return Err(data_dir(
                         dir,
                         format!("has a database ({name:?}) but no identity file"),

@@ -13,6 +13,7 @@ use super::records;
 use super::state::Applied;
 use super::store::{FloorOf, Store, View};
 use super::types::{Command, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::platform;
 
 /// So many entries are applied in one commit at most.
 const BATCH_ENTRIES_MAX: usize = 1_024;
@@ -51,7 +52,7 @@ pub(crate) struct StateMachine {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
+    platform::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
 }
 
 impl StateMachine {

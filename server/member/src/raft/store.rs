@@ -2,12 +2,11 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use conure_btree::{Db, Durability, ReadTxn, WriteTxn};
 use conure_client::api::Role;
-use conure_io::{Disk as _, RealDisk};
+use conure_io::{Disk, OpenMode};
 use openraft::EntryPayload;
 use tokio::sync::watch;
 
@@ -17,6 +16,8 @@ use super::types::{Command, Entry, LogId, Outcome, StoredMembership};
 use crate::facade::{Found, ReadAnswer};
 use crate::failure::Failure;
 use crate::identity::new_node_id;
+use crate::planted::Planted;
+use crate::platform;
 
 /// The tree's file.
 pub(crate) const TREE_FILE: &str = "tree.db";
@@ -28,7 +29,7 @@ pub(crate) type FloorOf = Arc<dyn Fn(Option<LogId>) -> io::Result<Vec<u8>> + Sen
 
 /// One member's state machine.
 pub(crate) struct Store {
-    disk: Arc<RealDisk>,
+    disk: Arc<dyn Disk>,
     /// Replaced as a whole when a snapshot is installed; readers keep the one that they began with. Empty once it
     /// was closed.
     db: RwLock<Option<Arc<Db>>>,
@@ -66,7 +67,7 @@ pub(crate) fn last_holder<T>(mut shared: Arc<T>) {
             Ok(alone) => return drop(alone),
             Err(held) => shared = held,
         }
-        std::thread::sleep(Duration::from_millis(1));
+        platform::nap();
     }
 }
 
@@ -94,7 +95,7 @@ pub(crate) fn floor_in(read: &ReadTxn) -> io::Result<Option<Vec<u8>>> {
 
 impl Store {
     /// The store over an opened tree.
-    pub(crate) fn new(disk: Arc<RealDisk>, db: Arc<Db>, role: Role, failure: Failure) -> io::Result<Self> {
+    pub(crate) fn new(disk: Arc<dyn Disk>, db: Arc<Db>, role: Role, failure: Failure) -> io::Result<Self> {
         let applied = applied_in(&db.begin_read().map_err(engine)?)?;
         let (sender, _) = watch::channel(Arc::new(applied.clone()));
         Ok(Self {
@@ -138,7 +139,7 @@ impl Store {
     }
 
     /// Its directory as a disk.
-    pub(crate) fn disk(&self) -> Arc<RealDisk> {
+    pub(crate) fn disk(&self) -> Arc<dyn Disk> {
         Arc::clone(&self.disk)
     }
 
@@ -183,7 +184,10 @@ impl Store {
 
     /// Applies entries in order, all in one commit. The outcomes are in the entries' order; readers see the
     /// changes before this returns. Not durable before the next checkpoint.
-    pub(crate) fn apply(&self, entries: Vec<Entry>) -> io::Result<Vec<Outcome>> {
+    pub(crate) fn apply(&self, mut entries: Vec<Entry>) -> io::Result<Vec<Outcome>> {
+        if Planted::AppliesOutOfOrder.is_on() {
+            entries.reverse();
+        }
         self.change(Durability::Eventual, |applied, txn| {
             entries.into_iter().map(|entry| self.apply_one(applied, txn, entry)).collect()
         })
@@ -243,7 +247,7 @@ impl Store {
     pub(crate) fn flush_ahead(&self) -> io::Result<()> {
         // Held meanwhile: the files are not let go of under it.
         let _open = self.db()?;
-        let flush = || std::fs::File::open(self.disk.path().join(TREE_FILE))?.sync_data();
+        let flush = || self.disk.open(TREE_FILE, OpenMode::Read)?.sync_data();
         flush().inspect_err(|e| self.failure.set(&format!("the database: {e}")))
     }
 
@@ -268,7 +272,9 @@ impl Store {
 
     /// Makes everything applied so far durable, together with what the log held then.
     pub(crate) fn checkpoint(&self, floor: &FloorOf) -> io::Result<Applied> {
-        self.change(Durability::Durable, |applied, txn| {
+        let durability =
+            if Planted::CheckpointNotDurable.is_on() { Durability::Eventual } else { Durability::Durable };
+        self.change(durability, |applied, txn| {
             let mut meta = txn.tree(META_TREE).map_err(engine)?;
             meta.put(FLOOR_KEY, &floor(applied.log_id)?).map_err(engine)?;
             Ok(applied.clone())

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tokio::io::BufReader;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::frame::{self, FRAME_MAX, FrameError, HELLO_MAX};
 use super::message::{Chunk, Failure, Greeting, Hello, RefusedHello, Request, Response};
+use crate::platform::TcpStream;
 
 /// Why a call to another member failed.
 #[derive(Debug, thiserror::Error)]

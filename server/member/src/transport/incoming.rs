@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::message::CHUNK_MAX;
+use crate::platform;
 use crate::raft::intake::Intake;
 use crate::raft::records::{Joiner, TreeId};
 use crate::raft::state::{APPLIED_KEY, Applied};
@@ -54,8 +55,8 @@ impl Incoming {
     ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let store = Arc::clone(store);
-        let writer = tokio::task::spawn_blocking(move || {
-            if with_data { receive_tree(&store, receiver) } else { receive_bare(receiver) }
+        let writer = platform::consume(receiver, move |pieces| {
+            if with_data { receive_tree(&store, pieces) } else { receive_bare(pieces) }
         });
         Self { vote, meta, chunks: Some(sender), writer, len: 0, crc: 0, id, _turn: turn }
     }
@@ -119,11 +120,11 @@ fn invalid(text: &'static str) -> io::Error {
 
 /// Hands every chunk to `sink`; an error where the stream breaks off.
 fn each_chunk(
-    mut pieces: mpsc::Receiver<Piece>,
+    pieces: &mut dyn Iterator<Item = Piece>,
     mut sink: impl FnMut(&Bytes) -> io::Result<()>,
 ) -> io::Result<()> {
     loop {
-        match pieces.blocking_recv() {
+        match pieces.next() {
             Some(Piece::Chunk(chunk)) => sink(&chunk)?,
             Some(Piece::End) => return Ok(()),
             None => return Err(invalid("the snapshot broke off")),
@@ -131,13 +132,13 @@ fn each_chunk(
     }
 }
 
-fn receive_tree(store: &Store, pieces: mpsc::Receiver<Piece>) -> io::Result<SnapshotData> {
+fn receive_tree(store: &Store, pieces: &mut dyn Iterator<Item = Piece>) -> io::Result<SnapshotData> {
     let mut intake = Intake::create(store.disk())?;
     each_chunk(pieces, |chunk| intake.push(chunk))?;
     Ok(SnapshotData::Received(Box::new(intake.finish()?)))
 }
 
-fn receive_bare(pieces: mpsc::Receiver<Piece>) -> io::Result<SnapshotData> {
+fn receive_bare(pieces: &mut dyn Iterator<Item = Piece>) -> io::Result<SnapshotData> {
     let (mut joiner, mut applied) = (Joiner::default(), None);
     each_chunk(pieces, |chunk| {
         joiner.push(chunk, |tree, key, value| {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::{CallError, Connection};
 use super::message::{Chunk, Hello, MINOR_RESUMES, Request, Response};
+use crate::platform;
 use crate::raft::records;
 use crate::raft::store::View;
 use crate::raft::types::{SnapshotMeta, TypeConfig, Vote};
@@ -100,14 +101,19 @@ fn due(bytes: u64, rate: u64) -> Duration {
 /// Reads a snapshot on a thread of its own, a few chunks ahead. Ends early when the receiver is dropped.
 pub(crate) fn read_ahead(view: Arc<View>, with_data: bool) -> mpsc::Receiver<io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::task::spawn_blocking(move || {
+    platform::produce(sender, move |send| {
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads on");
-        let sent = records::send_all(&view.read, with_data, |chunk| {
-            sender.blocking_send(Ok(chunk)).map_err(|_| gone())
-        });
+        let sent =
+            records::send_all(
+                &view.read,
+                with_data,
+                |chunk| {
+                    if send(Ok(chunk)) { Ok(()) } else { Err(gone()) }
+                },
+            );
         if let Err(e) = sent {
             // Where the receiver is gone there is nobody to tell.
-            let _ = sender.blocking_send(Err(e));
+            let _ = send(Err(e));
         }
     });
     receiver

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::io::BufReader;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +16,7 @@ use super::incoming::Incoming;
 use super::message::{
     Chunk, Failure, Greeting, Hello, MAGIC, MINOR, Opening, PROTOCOL, RefusedHello, Request, Response,
 };
+use crate::platform::{TcpListener, TcpStream};
 use crate::raft::types::{SnapshotMeta, Vote};
 
 /// So many connections may be open at once.

@@ -1,0 +1,72 @@
+//! A member's process on its simulated machine.
+
+use std::time::Duration;
+
+use conure_client::api::Role;
+use conure_member::simulation::TcpListener;
+use conure_member::{Member, MemberConfig, Tuning};
+use tokio::sync::mpsc;
+
+use crate::api;
+use crate::world::{self, Order, Process, data_dir, note, with};
+
+/// What a member is started with, each time.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// Whether it starts a cluster of its own where its disk is empty.
+    pub(crate) bootstrap: bool,
+    pub(crate) tuning: Tuning,
+}
+
+impl Slot {
+    fn config(&self) -> MemberConfig {
+        let name = &self.name;
+        MemberConfig {
+            node_id: name.clone(),
+            data_dir: data_dir(name),
+            raft_addr: format!("0.0.0.0:{}", api::RAFT_PORT),
+            raft_advertise_addr: format!("{name}:{}", api::RAFT_PORT),
+            http_advertise_addr: format!("{name}:{}", api::PORT),
+            bootstrap: self.bootstrap && !with(|world| world.wiped.contains(name)),
+            barrier_timeout: Duration::from_secs(2),
+            role: self.role,
+            cluster_id: None,
+            tuning: self.tuning.clone(),
+        }
+    }
+}
+
+/// Runs the process until it is told to stop.
+pub(crate) async fn run(slot: Slot) -> turmoil::Result {
+    let name = slot.name.clone();
+    let member = match Member::start(slot.config()).await {
+        Ok(member) => member,
+        Err(e) => {
+            world::violated(format!("{name} cannot start: {e}"));
+            return Ok(());
+        }
+    };
+    note!("{name} runs");
+    let (orders, mut heard) = mpsc::unbounded_channel();
+    with(|world| world.processes.insert(name.clone(), Process { member: member.clone(), orders }));
+    let listener = TcpListener::bind(("0.0.0.0", api::PORT)).await?;
+    loop {
+        tokio::select! {
+            order = heard.recv() => match order {
+                Some(Order::Jump(ms)) => tokio::time::advance(Duration::from_millis(ms)).await,
+                Some(Order::Stop) | None => {
+                    member.shutdown().await;
+                    with(|world| world.processes.remove(&name));
+                    note!("{name} has stopped");
+                    return Ok(());
+                }
+            },
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                let member = member.clone();
+                tokio::spawn(async move { api::serve(member, stream).await });
+            },
+        }
+    }
+}
