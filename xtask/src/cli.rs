@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand};
 use conure_e2e::cluster::Instance;
 
 use crate::checks::end_to_end;
-use crate::{bench, checks, cluster, crash, demo, images, linearizability, sanitizer, simulate, soak, trials};
+use crate::{
+    bench, checks, cluster, crash, demo, images, linearizability, sanitizer, simulate, soak, trials,
+};
 
 /// `cargo xtask …`
 #[derive(Debug, Parser)]

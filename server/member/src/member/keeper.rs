@@ -95,7 +95,7 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
                 compact(&core, &node);
             }
             checkpoint_by_size(&node, short, &mut logged_at_checkpoint).await;
-            purge_by_size(&node, short).await;
+            purge_behind_checkpoint(&node, short).await;
             if node.role == Role::Arbiter {
                 purge(&node).await;
             }
@@ -196,17 +196,22 @@ async fn checkpoint_by_size(node: &Node, short: bool, logged_at_checkpoint: &mut
     }
 }
 
-/// Lets go of log behind the checkpoint that is more than may be kept, however few entries that is.
-async fn purge_by_size(node: &Node, short: bool) {
-    let keep_bytes = match node.role {
-        Role::Data if short => node.tuning.keep_bytes.min(SHORT_LOG_BYTES),
-        Role::Data => node.tuning.keep_bytes,
-        Role::Arbiter => node.tuning.arbiter_keep_bytes,
-    };
+/// Lets go of log behind the checkpoint that is more than may be kept, in entries or in bytes. Raft's own policy would
+/// take back a purge that was asked for here and waits for a follower.
+async fn purge_behind_checkpoint(node: &Node, short: bool) {
     let Ok(wal) = node.log.wal() else { return };
     let metrics = node.metrics();
-    let Some(snapshot) = metrics.snapshot.filter(|_| wal.stats().disk_bytes > keep_bytes) else { return };
-    let upto = wal.tail_within(keep_bytes).saturating_sub(1).min(snapshot.index());
+    let Some(snapshot) = metrics.snapshot.map(|log_id| log_id.index()) else { return };
+    let (keep_bytes, by_entries) = match node.role {
+        Role::Data => {
+            let bytes_max = if short { SHORT_LOG_BYTES } else { u64::MAX };
+            (node.tuning.keep_bytes.min(bytes_max), snapshot.saturating_sub(node.tuning.keep_entries))
+        }
+        Role::Arbiter => (node.tuning.arbiter_keep_bytes, 0),
+    };
+    let too_large = wal.stats().disk_bytes > keep_bytes;
+    let by_bytes = if too_large { wal.tail_within(keep_bytes).saturating_sub(1) } else { 0 };
+    let upto = by_entries.max(by_bytes).min(snapshot);
     if upto > metrics.purged.map_or(0, |log_id| log_id.index()) {
         // Asked again on the next tick where Raft is too busy to listen.
         let _ = node.raft.trigger().purge_log(upto).await;

@@ -92,7 +92,7 @@ pub(crate) async fn start(
         snapshot_rate: tuning.snapshot_rate,
         addresses: Addresses::default(),
     };
-    let config = Arc::new(raft_config(&identity, role, tuning).map_err(|e| e.to_string())?);
+    let config = Arc::new(raft_config(&identity, tuning).map_err(|e| e.to_string())?);
     let machine = StateMachine { store: Arc::clone(&store), floor: log.floor() };
     let raft = Raft::new(identity.node_id, config, dialer.clone(), log.clone(), machine)
         .await
@@ -188,20 +188,16 @@ fn open(
     Ok((Arc::new(store), log))
 }
 
-fn raft_config(identity: &Identity, role: Role, tuning: &Tuning) -> Result<Config, openraft::ConfigError> {
+fn raft_config(identity: &Identity, tuning: &Tuning) -> Result<Config, openraft::ConfigError> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let keep = match role {
-        Role::Data => tuning.keep_entries,
-        // The keeper purges an arbiter's log, behind what every data voter holds.
-        Role::Arbiter => u64::MAX / 2,
-    };
     Config {
         cluster_name: identity.cluster_id.clone(),
         heartbeat_interval: millis(tuning.heartbeat),
         election_timeout_min: millis(tuning.election_timeout_min),
         election_timeout_max: millis(tuning.election_timeout_max),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.checkpoint_entries),
-        max_in_snapshot_log_to_keep: keep,
+        // The keeper purges.
+        max_in_snapshot_log_to_keep: u64::MAX / 2,
         max_payload_entries: 1_024,
         install_snapshot_timeout: 600_000,
         enable_pre_vote: Some(true),
