@@ -66,8 +66,11 @@ pub(crate) fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the verdict is this program's answer")]
 fn here(arguments: &Arguments) -> bool {
     entropy::seed(arguments.seed);
-    // A panic of a member ends its Raft, which is a violation; what it said belongs to the verdict.
-    std::panic::set_hook(Box::new(|panic| println!("{panic}")));
+    // A panic anywhere is a violation, and nothing that comes after it is of interest.
+    std::panic::set_hook(Box::new(|panic| {
+        println!("violation: {panic}");
+        std::process::exit(1);
+    }));
     if arguments.tell {
         world::tell();
         let filter = tracing_subscriber::EnvFilter::from_default_env();
