@@ -27,14 +27,25 @@ const CHECK_SECONDS: u64 = 120;
 /// How long each planted bug has to be caught.
 const PLANTED_LIMIT: Duration = Duration::from_mins(5);
 
-/// A slow disk: many a write waits for it at any moment.
-const PLANTED_FSYNC_MS: &str = "50";
+/// A bug that members can be built with, and what brings it to light.
+struct Planted {
+    bug: &'static str,
+    faults: &'static str,
+    /// A slow disk: many a write waits for it at any moment.
+    fsync_ms: &'static str,
+    /// Operations a second.
+    rate: &'static str,
+}
 
-/// The bugs that members can be built with, and the faults that bring each to light.
-const PLANTED: [(&str, &str); 3] = [
-    ("acks-before-fsync", "power-loss"),
-    ("reads-without-barrier", "cut-off-leader,one-way,pause"),
-    ("reuses-node-id", "wipe"),
+const PLANTED: [Planted; 3] = [
+    Planted { bug: "acks-before-fsync", faults: "power-loss", fsync_ms: "200", rate: "1500" },
+    Planted {
+        bug: "reads-without-barrier",
+        faults: "cut-off-leader,one-way,pause",
+        fsync_ms: "50",
+        rate: "300",
+    },
+    Planted { bug: "reuses-node-id", faults: "wipe", fsync_ms: "50", rate: "300" },
 ];
 
 /// What is passed on.
@@ -87,8 +98,7 @@ pub(crate) fn check(report: &mut Report) {
         last_line(&mut faults, "linearizability", limit, step)
     });
     report.check(NAMES[1], |step| {
-        let caught =
-            PLANTED.map(|(bug, faults)| catch(bug, faults, step)).into_iter().collect::<Result<Vec<_>>>()?;
+        let caught = PLANTED.iter().map(|planted| catch(planted, step)).collect::<Result<Vec<_>>>()?;
         Ok(caught.join(", "))
     });
 }
@@ -140,12 +150,14 @@ fn last_line(command: &mut Command, log: &str, limit: Duration, step: &Step) -> 
     Ok(last)
 }
 
-/// Runs short histories, each of another seed, until one of them shows the bug.
-fn catch(bug: &str, list: &str, step: &Step) -> Result<String> {
+/// Runs short histories, each of another seed, until one of them shows the bug: what clients saw, not that a member fell over.
+fn catch(planted: &Planted, step: &Step) -> Result<String> {
+    let Planted { bug, faults: list, fsync_ms, rate } = *planted;
     let began = Instant::now();
     while began.elapsed() < PLANTED_LIMIT {
         let mut faults = faults("conure-db-planted")?;
-        faults.args(["--planted", bug, "--fault", list, "--seconds", "20", "--fsync-ms", PLANTED_FSYNC_MS]);
+        faults.args(["--planted", bug, "--fault", list, "--seconds", "20"]);
+        faults.args(["--fsync-ms", fsync_ms, "--rate", rate]);
         let mut verdict = String::new();
         let ran = run_lines(
             &mut faults,
@@ -160,6 +172,7 @@ fn catch(bug: &str, list: &str, step: &Step) -> Result<String> {
         );
         match ran {
             Ok(()) => {}
+            Err(_) if verdict.contains("; 0 violations, 0 lost writes") => {}
             Err(_) if verdict.starts_with("FAILED") => {
                 return Ok(format!("{bug} caught in {} s", began.elapsed().as_secs()));
             }

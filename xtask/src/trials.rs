@@ -13,9 +13,8 @@ use conure_e2e::progress::{self, Step};
 
 use crate::cargo::{self, Tally, cargo, root, target};
 use crate::checks::end_to_end;
-use crate::report::Report;
 
-pub(crate) const NAME: &str = "operator on an API server without nodes";
+const NAME: &str = "operator on an API server without nodes";
 const BEGIN: &str = "<!-- begin: measured by `cargo xtask bench operator --write-docs` -->";
 const END: &str = "<!-- end: measured by `cargo xtask bench operator --write-docs` -->";
 
@@ -89,15 +88,6 @@ pub(crate) fn operator(options: &Tests) -> Result<ExitCode> {
     ensure!(tally.passed > 0, "no test ran");
     println!("{tally}");
     Ok(ExitCode::SUCCESS)
-}
-
-/// As one of all checks.
-pub(crate) fn check(report: &mut Report, tools: &Path) {
-    report.check(NAME, |step| {
-        let tally = tests(tools, &[], step)?;
-        tally.judge()?;
-        Ok(tally.to_string())
-    });
 }
 
 /// Compiles the program that does the rest.

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use conure_e2e::cluster::{Instance, Local, packages};
 
 use crate::report::Report;
-use crate::{cluster, crash, linearizability, sanitizer, simulate, trials};
+use crate::{cluster, crash, linearizability, sanitizer, simulate};
 
 /// Runs the checks and prints what they found.
 #[expect(clippy::print_stdout, reason = "the table and the verdict are this program's answer")]
@@ -55,7 +55,6 @@ fn kubernetes(report: &mut Report) {
     let Some(tools) = report.stage("packages and tools", || Ok((cluster::tools()?, String::new()))) else {
         return report.not_run(&[
             charts::NAME,
-            trials::NAME,
             leftovers::NAME,
             charts::ON_KUBERNETES,
             end_to_end::NAME,
@@ -64,7 +63,6 @@ fn kubernetes(report: &mut Report) {
         ]);
     };
     charts::check(report, &tools);
-    trials::check(report, &tools);
     leftovers::check(report, Instance::TEST, &tools);
     end_to_end::check(report, Instance::TEST, &tools);
     // Last: it is the longest, and fails only with the Dockerfiles.

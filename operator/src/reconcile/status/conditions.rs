@@ -34,7 +34,7 @@ fn verdict(holds: bool, reason: &str, message: impl Into<String>) -> Verdict {
     Verdict { holds: Some(holds), reason: reason.to_owned(), message: message.into() }
 }
 
-/// The conditions in the order of [`ALL`].
+/// The conditions in the order of [`conure_crd::condition::ALL`].
 pub(super) fn judge(observed: &Observed, pass: &Pass<'_>, now: &Time) -> [Verdict; 5] {
     match pass {
         // Nothing is judged in such a pass.
