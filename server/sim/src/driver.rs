@@ -13,6 +13,8 @@ use crate::{entropy, run, world};
 
 /// No simulation takes longer than this, or it hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// As large as a main thread's.
+const STACK_BYTES: usize = 8 << 20;
 
 /// Simulates clusters of whole members. The same seed gives the same simulation.
 #[derive(Debug, Parser)]
@@ -51,7 +53,7 @@ const BUGS: [&str; 7] = [
 
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = if arguments.here { Ok(here(&arguments)) } else { many(&arguments) };
+    let done = if arguments.here { here(&arguments) } else { many(&arguments) };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -64,19 +66,32 @@ pub(crate) fn main() -> ExitCode {
 
 /// One simulation in this process. Whether all promises were kept.
 #[expect(clippy::print_stdout, reason = "the verdict is this program's answer")]
-fn here(arguments: &Arguments) -> bool {
-    entropy::seed(arguments.seed);
+fn here(arguments: &Arguments) -> Result<bool> {
     // A panic anywhere is a violation, and nothing that comes after it is of interest.
     std::panic::set_hook(Box::new(|panic| {
         println!("violation: {panic}");
         std::process::exit(1);
     }));
     if arguments.tell {
-        world::tell();
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     }
-    let outcome = run::run(arguments.seed);
+    // On a thread of its own: what was done before has drawn from this thread's randomness.
+    let (seed, tell) = (arguments.seed, arguments.tell);
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+        entropy::seed(seed);
+        if tell {
+            world::tell();
+        }
+        judged(seed)
+    })?;
+    Ok(thread.join().unwrap_or(false))
+}
+
+/// Simulates on this thread and says what came of it.
+#[expect(clippy::print_stdout, reason = "the verdict is this program's answer")]
+fn judged(seed: u64) -> bool {
+    let outcome = run::run(seed);
     if let Some(violation) = &outcome.violation {
         println!("violation: {violation}");
     }

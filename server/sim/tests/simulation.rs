@@ -1,5 +1,7 @@
 //! The simulation itself: a seed replays, and bugs are found.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::process::{Command, Output};
 
 fn simulate(arguments: &[&str]) -> Output {
