@@ -25,7 +25,7 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
     report.stage("programs that tests run", || Ok((programs(fast)?, String::new())));
     rust::check(&mut report);
     crash::check(&mut report, if fast { 10_000 } else { 50_000 });
-    simulate::check(&mut report, if fast { 10 } else { 50 });
+    simulate::check(&mut report, if fast { 6 } else { 18 });
     if !fast {
         simulate::check_itself(&mut report);
         sanitizer::check(&mut report);
