@@ -181,11 +181,11 @@ async fn a_disk_without_any_room_ends_the_process_with_a_clear_message() {
         client.put(&key(number), vec![7; 100]).await.unwrap();
     }
     let filler = volume.leave(0);
-    // Deletes are taken as long as the log has room for them.
+    // Deletes are taken, of absent keys too, as long as the log has room that it took ahead.
     let mut deleted = 0;
     while client.delete(&key(deleted)).await.is_ok() {
         deleted += 1;
-        assert!(deleted < 2_000, "{} bytes are free", volume.free_bytes());
+        assert!(deleted < 20_000, "{} bytes are free", volume.free_bytes());
     }
     let status = node.left().await;
     assert_eq!(status.code(), Some(1), "{}", node.log());
