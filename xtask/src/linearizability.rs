@@ -75,7 +75,8 @@ pub(crate) fn chore(options: &Options) -> Result<ExitCode> {
 pub(crate) fn check(report: &mut Report) {
     let compiled = report.check("members and faults compiled", |step| {
         install()?;
-        cargo::run(cargo("build").arg("--bins"), "faults-build", step)?;
+        // All targets: the same build as for the images, so that nothing is compiled twice.
+        cargo::run(cargo("build").arg("--all-targets"), "faults-build", step)?;
         let mut planted = cargo("build");
         planted.args(["--bin", "conure-db-planted", "--features", "conure-server/planted-bugs"]);
         cargo::run(&mut planted, "planted-build", step)?;
