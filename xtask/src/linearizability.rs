@@ -25,7 +25,7 @@ const PACKAGES: [&str; 5] = ["iproute2", "libfaketime", "mount", "nftables", "ut
 const CHECK_SECONDS: u64 = 120;
 
 /// How long each planted bug has to be caught.
-const PLANTED_LIMIT: Duration = Duration::from_mins(5);
+const PLANTED_LIMIT: Duration = Duration::from_mins(10);
 
 /// A bug that members can be built with, and what brings it to light.
 struct Planted {
