@@ -23,6 +23,8 @@ const FAILED: u8 = 1;
 const REQUESTS_FIRST: Duration = Duration::from_secs(1);
 /// The member's own bound on stopping is tighter; this one only keeps a stuck disk from holding the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long tasks may take to end once nothing of them is wanted any more.
+const TASKS_END_MAX: Duration = Duration::from_millis(500);
 
 /// Why the process ends, other than well.
 #[derive(Debug)]
@@ -73,8 +75,9 @@ fn run(command: Command) -> Result<(), Exit> {
         Command::Run(config) => {
             let runtime = runtime()?;
             let result = runtime.block_on(run_member(*config));
-            // A blocking thread that hangs on a dead disk must not hold the process.
-            runtime.shutdown_background();
+            // The reason is the last line: tasks that still log end first. A thread that hangs on a dead disk is not
+            // waited for.
+            runtime.shutdown_timeout(TASKS_END_MAX);
             result
         }
     }

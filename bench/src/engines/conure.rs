@@ -1,4 +1,4 @@
-//! `conure-btree`, with its default options.
+//! `conure-btree`, with its default options but for the memory of a large transaction.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use conure_btree::{CompactOptions, Db, Durability, Options, Tree, TreeMut};
 use conure_io::RealDisk;
 
+use super::CACHE_BYTES;
 use crate::engine::{Engine, Reads, Sorted, Writes};
 
 const FILE: &str = "tree.db";
@@ -20,7 +21,9 @@ impl Engine for Conure {
     const NAME: &'static str = "conure";
 
     fn open(dir: &Path, _keys: u64) -> Result<Self> {
-        Ok(Self(Db::open(Arc::new(RealDisk::new(dir)?), FILE, Options::default())?))
+        let mut options = Options::default();
+        options.dirty_bytes_max = usize::try_from(CACHE_BYTES)?;
+        Ok(Self(Db::open(Arc::new(RealDisk::new(dir)?), FILE, options)?))
     }
 
     fn write(&self, work: &mut dyn FnMut(&mut dyn Writes) -> Result<()>) -> Result<()> {

@@ -12,8 +12,8 @@ pub use redb::Redb;
 
 use anyhow::{Result, bail};
 
-/// The block cache of engines that have one of their own, in bytes: that of redb's published benchmark. The others
-/// leave caching to the kernel, which has all of the memory.
+/// The block cache of engines that have one of their own, in bytes: that of redb's published benchmark; of conure what a
+/// transaction may keep of changed pages. The others leave caching to the kernel, which has all of the memory.
 pub(crate) const CACHE_BYTES: u64 = 4 << 30;
 
 /// An engine by its name.

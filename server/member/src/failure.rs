@@ -15,15 +15,22 @@ impl Default for Failure {
 impl Failure {
     /// Says what failed; the first text stays.
     pub(crate) fn set(&self, text: &str) {
-        let first = self.0.send_if_modified(|slot| {
-            let first = slot.is_none();
-            if first {
-                *slot = Some(text.to_owned());
-            }
-            first
+        self.set_after(text, || ());
+    }
+
+    /// Says what failed, as soon as `first` is done: what Raft logs of it does not follow the line with which the process
+    /// leaves, and yet its text does not take this one's place.
+    pub(crate) fn set_after(&self, text: &str, first: impl FnOnce()) {
+        let mut ours = false;
+        self.0.send_if_modified(|slot| {
+            ours = slot.is_none();
+            slot.get_or_insert_with(|| text.to_owned());
+            false
         });
-        if first {
+        first();
+        if ours {
             tracing::error!(error = text, "the storage failed; the process must be restarted");
+            self.0.send_modify(|_| ());
         }
     }
 

@@ -244,6 +244,7 @@ fn responses_are_as_kept() {
         Response::HeldByAll(Some(300)),
         Response::Failed(Failure::NotLeader),
         Response::ProceedFrom(1 << 20),
+        Response::Installing,
     ] {
         let name = match &response {
             Response::Identified(_) => "identified",
@@ -259,6 +260,7 @@ fn responses_are_as_kept() {
             Response::HeldByAll(_) => "held-by-all",
             Response::Failed(_) => "failed",
             Response::ProceedFrom(_) => "proceed-from",
+            Response::Installing => "installing",
         };
         golden(&format!("response-{name}"), &response);
     }

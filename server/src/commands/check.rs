@@ -11,7 +11,8 @@ use super::{CommandError, progress};
 
 pub(super) fn run(args: &CheckArgs) -> Result<(), CommandError> {
     let spinner = progress::spinner();
-    let checked = offline::check(&args.data_dir, |step| spinner.set_message(step.to_owned()));
+    let checked =
+        offline::check(&args.data_dir, |step, percent| spinner.set_message(progress::percent(step, percent)));
     spinner.finish_and_clear();
     let checked = checked?;
     if args.json {

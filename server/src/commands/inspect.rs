@@ -9,8 +9,9 @@ use super::{CommandError, progress};
 
 pub(super) fn run(args: &InspectArgs) -> Result<(), CommandError> {
     let spinner = progress::spinner();
-    spinner.set_message("reading");
-    let inspected = offline::inspect(&args.data_dir);
+    let inspected = offline::inspect(&args.data_dir, |percent| {
+        spinner.set_message(progress::percent("reading every page", Some(percent)));
+    });
     spinner.finish_and_clear();
     let inspected = inspected?;
     if args.json { output::print_json(&inspected) } else { output::print(&render(&inspected)) }

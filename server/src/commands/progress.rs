@@ -13,6 +13,11 @@ pub(super) fn spinner() -> ProgressBar {
     bar(ProgressBar::new_spinner(), "{spinner} {msg} ({elapsed})")
 }
 
+/// What a spinner says of a step that may know how far it is.
+pub(super) fn percent(step: &str, percent: Option<u64>) -> String {
+    percent.map_or_else(|| step.to_owned(), |percent| format!("{step}, {percent} %"))
+}
+
 /// A count of bytes on standard error, of `total` where that is known; nothing where that is no terminal.
 pub(super) fn bytes(what: &'static str, total: Option<u64>) -> ProgressBar {
     let bar = match total {

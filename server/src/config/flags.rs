@@ -124,11 +124,11 @@ struct MemberFlags {
     log_keep_entries: Option<String>,
 
     /// How long a follower hears of no leader before it campaigns, and after which a leader that hears from no majority
-    /// serves no more: such as 800ms or 2s. The same on all members. [default: 800ms]
+    /// serves no more: such as 600ms or 2s. The same on all members. [default: 600ms]
     #[arg(long, value_name = "DUR")]
     election_timeout: Option<String>,
 
-    /// How often a leader tells its followers that it lives; at most a fifth of --election-timeout. [default: 150ms]
+    /// How often a leader tells its followers that it lives; at most a fifth of --election-timeout. [default: 100ms]
     #[arg(long, value_name = "DUR")]
     heartbeat_interval: Option<String>,
 

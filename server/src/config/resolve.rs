@@ -155,8 +155,8 @@ fn barrier_timeout(setting: &Setting) -> Result<Duration, ConfigError> {
 /// The election timeout and the heartbeat's interval, which have to go together.
 fn timing(election: &Setting, heartbeat: &Setting) -> Result<(Duration, Duration), ConfigError> {
     let (min, max) = ELECTION_TIMEOUT;
-    let timeout = duration(election, "give a time with its unit from 100ms to 60s, such as 800ms", min, max)?;
-    let mend = "give a time with its unit from 10ms, such as 150ms, at most a fifth of the election timeout";
+    let timeout = duration(election, "give a time with its unit from 100ms to 60s, such as 600ms", min, max)?;
+    let mend = "give a time with its unit from 10ms, such as 100ms, at most a fifth of the election timeout";
     let interval = duration(heartbeat, mend, HEARTBEAT_MIN, max)?;
     if interval * HEARTBEATS_PER_ELECTION > timeout {
         return Err(heartbeat.error(

@@ -31,8 +31,8 @@ fn without_anything_the_defaults_hold() {
     assert!(config.bootstrap);
     assert_eq!(config.barrier_timeout, Duration::from_secs(3));
     assert_eq!((config.checkpoint_entries, config.log_keep_entries), (50_000, 5_000));
-    assert_eq!(config.election_timeout, Duration::from_millis(800));
-    assert_eq!(config.heartbeat_interval, Duration::from_millis(150));
+    assert_eq!(config.election_timeout, Duration::from_millis(600));
+    assert_eq!(config.heartbeat_interval, Duration::from_millis(100));
     assert_eq!(config.snapshot_rate, Some(64 << 20));
     assert_eq!(config.role, Role::Data);
     assert_eq!(config.leader_routing, LeaderRouting::Redirect);
@@ -133,9 +133,9 @@ fn heartbeats_fit_into_the_election_timeout() {
         (Duration::from_secs(5), Duration::from_secs(1))
     );
     let error = run(&["--heartbeat-interval=200ms"], &[]).unwrap_err().to_string();
-    assert!(error.starts_with("--heartbeat-interval \"200ms\": ") && error.contains("800ms"), "{error}");
-    let error = run(&["--election-timeout=700ms"], &[]).unwrap_err().to_string();
-    assert!(error.starts_with("--heartbeat-interval \"150ms\": ") && error.contains("700ms"), "{error}");
+    assert!(error.starts_with("--heartbeat-interval \"200ms\": ") && error.contains("600ms"), "{error}");
+    let error = run(&["--election-timeout=400ms"], &[]).unwrap_err().to_string();
+    assert!(error.starts_with("--heartbeat-interval \"100ms\": ") && error.contains("400ms"), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use conure_btree::{Db, ReadTxn};
+use conure_btree::{CheckReport, Db, ReadTxn};
 use conure_io::{Disk as _, File, OpenMode};
 use conure_wal::{Floor, Inspection};
 
@@ -151,6 +151,11 @@ pub(crate) fn newest(log: Option<&Inspection>, applied: Option<&Applied>) -> Res
         newest = newest.max(in_log);
     }
     Ok(newest)
+}
+
+/// [`Db::check`], of which `percent` hears how far it is.
+pub(super) fn checked(tree: &Db, percent: &mut dyn FnMut(u64)) -> Result<CheckReport, conure_btree::Error> {
+    tree.check_with_progress(&mut |done, all| percent((done * 100).checked_div(all).unwrap_or(100)))
 }
 
 /// Opens a snapshot.

@@ -7,7 +7,7 @@ use conure_client::api::{Role, Suffrage};
 use conure_wal::Inspection;
 use serde::Serialize;
 
-use super::directory::{Directory, described, newest, snapshot};
+use super::directory::{Directory, checked, described, newest, snapshot};
 use super::{OfflineError, error};
 use crate::identity::{Identity, State};
 use crate::raft::state::Applied;
@@ -163,12 +163,12 @@ pub struct LogInfo {
 }
 
 /// Looks at `dir`, which no member may run on. Nothing in it changes: what opening the tree would write after a crash
-/// stays in memory. Reads every page of the tree and the whole log.
+/// stays in memory. Reads every page of the tree, of which `percent` hears how far it is, and the whole log.
 ///
 /// # Errors
 ///
 /// [`OfflineError::DataDir`] when the directory cannot be read or is in use, [`OfflineError::Io`].
-pub fn inspect(dir: &Path) -> Result<Inspected, OfflineError> {
+pub fn inspect(dir: &Path, mut percent: impl FnMut(u64)) -> Result<Inspected, OfflineError> {
     let directory = Directory::open(dir)?;
     let identity = directory.known_identity()?;
     let broken = |reason: String| OfflineError::dir(dir, format!("cannot be read: {reason}"), error::CHECK);
@@ -180,7 +180,7 @@ pub fn inspect(dir: &Path) -> Result<Inspected, OfflineError> {
         applied = found;
         let log_batch = floor.and_then(|floor| floor.mark).map(|mark| mark.batch);
         checkpoint = Some(checkpoint_info(&applied, log_batch));
-        database = Some(database_info(&tree).map_err(|e| directory.unreadable(e))?);
+        database = Some(database_info(&tree, &mut percent).map_err(|e| directory.unreadable(e))?);
     }
     let log = directory.log().map_err(|e| broken(e.to_string()))?;
     let newest = newest(log.as_ref(), Some(&applied)).map_err(broken)?;
@@ -232,9 +232,9 @@ fn checkpoint_info(applied: &Applied, log_batch: Option<u64>) -> CheckpointInfo 
     }
 }
 
-fn database_info(tree: &Db) -> Result<DatabaseInfo, conure_btree::Error> {
+fn database_info(tree: &Db, percent: &mut dyn FnMut(u64)) -> Result<DatabaseInfo, conure_btree::Error> {
     let stats = tree.stats();
-    let checked = tree.check()?;
+    let checked = checked(tree, percent)?;
     let info = |tree: &conure_btree::TreeReport| TreeInfo {
         name: tree.name.clone(),
         keys: tree.keys,

@@ -219,11 +219,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             });
             return Ok(());
         }
-        wal.append(entries, move |result| {
-            callback.io_completed(result.map_err(|e| {
-                failure.set(&e.to_string());
-                wal_error(e)
-            }));
+        wal.append(entries, move |result| match result {
+            Ok(()) => callback.io_completed(Ok(())),
+            Err(error) => {
+                let text = error.to_string();
+                failure.set_after(&text, || callback.io_completed(Err(wal_error(error))));
+            }
         });
         Ok(())
     }

@@ -20,10 +20,12 @@ pub(crate) const PROTOCOL: u16 = 1;
 /// connection speak the lower one of theirs. What may change between them: requests, responses and failures are added at
 /// the end, and sent only to who knows them; a hello may grow at its end, for who is older ignores what it does not know.
 ///
-/// 0: everything but what is named here. 1: snapshots that are resumed.
-pub(crate) const MINOR: u16 = 1;
+/// 0: everything but what is named here. 1: snapshots that are resumed. 2: a sign of life while one is installed.
+pub(crate) const MINOR: u16 = 2;
 /// From this minor version on a snapshot can be resumed.
 pub(crate) const MINOR_RESUMES: u16 = 1;
+/// From this minor version on a member says [`Response::Installing`] while it installs a snapshot.
+pub(crate) const MINOR_INSTALLS: u16 = 2;
 
 /// What a connection is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +168,8 @@ pub(crate) enum Response {
     Failed(Failure),
     /// Send the chunks behind so many bytes, which arrived before.
     ProceedFrom(u64),
+    /// The snapshot is whole and being installed; the answer follows. From minor version 2 on.
+    Installing,
 }
 
 /// Why a request is not done.

@@ -10,16 +10,18 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::{CallError, Connection};
-use super::message::{Chunk, Hello, MINOR_RESUMES, Request, Response};
+use super::message::{Chunk, Hello, MINOR_INSTALLS, MINOR_RESUMES, Request, Response};
 use crate::platform;
 use crate::raft::records;
 use crate::raft::store::View;
 use crate::raft::types::{SnapshotMeta, TypeConfig, Vote};
 
 /// How long one chunk may take.
-const CHUNK_PATIENCE: Duration = Duration::from_secs(30);
+const CHUNK_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the other side may take to make the whole snapshot durable and install it.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(300);
+/// How long it may say nothing meanwhile; it says something every [`INSTALLING_EVERY`](super::server::INSTALLING_EVERY).
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Chunks read ahead of the network.
 const AHEAD: usize = 2;
 
@@ -64,10 +66,26 @@ pub(crate) async fn send(
         connection.send_chunk(&Chunk::Data(chunk), CHUNK_PATIENCE).await?;
     }
     connection.send_chunk(&Chunk::End { len, crc }, CHUNK_PATIENCE).await?;
-    match connection.answer(INSTALL_PATIENCE).await? {
+    match installed(&mut connection).await? {
         Response::Snapshot(answer) => Ok(answer),
         Response::Failed(failure) => Err(CallError::Failed(failure)),
         _ => Err(CallError::Confused),
+    }
+}
+
+/// Waits until the snapshot is installed. A member that says nothing meanwhile is not waited for: the network may have lost it,
+/// and until it is sent the snapshot again nothing else is sent to it.
+async fn installed(connection: &mut Connection) -> Result<Response, CallError> {
+    if connection.minor < MINOR_INSTALLS {
+        return connection.answer(INSTALL_PATIENCE).await;
+    }
+    let begun = Instant::now();
+    loop {
+        match connection.answer(SILENCE_MAX).await? {
+            Response::Installing if begun.elapsed() < INSTALL_PATIENCE => {}
+            Response::Installing => return Err(CallError::Timeout(INSTALL_PATIENCE)),
+            answer => return Ok(answer),
+        }
     }
 }
 

@@ -7,14 +7,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::io::BufReader;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::frame::{self, FRAME_MAX, FrameError, HELLO_MAX};
 use super::incoming::Incoming;
 use super::message::{
-    Chunk, Failure, Greeting, Hello, MAGIC, MINOR, Opening, PROTOCOL, RefusedHello, Request, Response,
+    Chunk, Failure, Greeting, Hello, MAGIC, MINOR, MINOR_INSTALLS, Opening, PROTOCOL, RefusedHello, Request,
+    Response,
 };
 use crate::platform::{TcpListener, TcpStream};
 use crate::raft::types::{SnapshotMeta, Vote};
@@ -29,6 +30,8 @@ const IDLE_MAX: Duration = Duration::from_secs(120);
 const WARNING_PAUSE_SECONDS: u64 = 30;
 /// How long one chunk of a snapshot may take.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(60);
+/// How often a member that installs a snapshot says so.
+pub(crate) const INSTALLING_EVERY: Duration = Duration::from_secs(1);
 
 /// Who answers.
 pub(crate) trait Host: Send + Sync + 'static {
@@ -165,16 +168,18 @@ async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> 
             return frame::send(&mut stream, &Greeting::Refused(why), HELLO_MAX).await;
         }
     };
-    frame::send(&mut stream, &Greeting::Welcome { minor: hello.minor.min(MINOR) }, HELLO_MAX).await?;
+    let minor = hello.minor.min(MINOR);
+    frame::send(&mut stream, &Greeting::Welcome { minor }, HELLO_MAX).await?;
     let end = host.end(&session);
     tokio::select! {
         () = end.cancelled() => Ok(()),
-        ended = answer_all(&mut stream, host, &session, counters) => ended,
+        ended = answer_all(&mut stream, minor, host, &session, counters) => ended,
     }
 }
 
 async fn answer_all<H: Host>(
     stream: &mut BufReader<TcpStream>,
+    minor: u16,
     host: &H,
     session: &H::Session,
     counters: &Counters,
@@ -190,7 +195,7 @@ async fn answer_all<H: Host>(
                     Err(answer) => *answer,
                     Ok(incoming) => {
                         frame::send(stream, &Response::Proceed, FRAME_MAX).await?;
-                        receive_snapshot(stream, host, session, incoming, counters).await?
+                        receive_snapshot(stream, minor, host, session, incoming, counters).await?
                     }
                 }
             }
@@ -202,7 +207,7 @@ async fn answer_all<H: Host>(
                             count(&counters.snapshots_resumed);
                         }
                         frame::send(stream, &Response::ProceedFrom(incoming.received()), FRAME_MAX).await?;
-                        receive_snapshot(stream, host, session, incoming, counters).await?
+                        receive_snapshot(stream, minor, host, session, incoming, counters).await?
                     }
                 }
             }
@@ -212,8 +217,30 @@ async fn answer_all<H: Host>(
     }
 }
 
+/// Installs a snapshot to its end, and meanwhile tells a sender that understands it that it does.
+async fn with_signs_of_life(
+    stream: &mut BufReader<TcpStream>,
+    minor: u16,
+    finishing: impl Future<Output = Response>,
+) -> Response {
+    let mut finishing = std::pin::pin!(finishing);
+    let mut tick = interval_at(Instant::now() + INSTALLING_EVERY, INSTALLING_EVERY);
+    let mut told = minor >= MINOR_INSTALLS;
+    loop {
+        tokio::select! {
+            answer = &mut finishing => return answer,
+            // Once the sender is gone the answer will find that, too.
+            _ = tick.tick(), if told => {
+                let said = timeout(INSTALLING_EVERY, frame::send(stream, &Response::Installing, FRAME_MAX)).await;
+                told = matches!(said, Ok(Ok(())));
+            }
+        }
+    }
+}
+
 async fn receive_snapshot<H: Host>(
     stream: &mut BufReader<TcpStream>,
+    minor: u16,
     host: &H,
     session: &H::Session,
     mut incoming: Incoming,
@@ -236,7 +263,8 @@ async fn receive_snapshot<H: Host>(
                     incoming.push(bytes).await?;
                 }
                 Chunk::End { len, crc } => {
-                    let answer = host.finish_snapshot(session, incoming, len, crc).await;
+                    let finishing = host.finish_snapshot(session, incoming, len, crc);
+                    let answer = with_signs_of_life(stream, minor, finishing).await;
                     if !matches!(answer, Response::Failed(Failure::Other(_))) {
                         count(&counters.snapshots_received);
                     }

@@ -62,30 +62,31 @@ impl CheckedPart {
 }
 
 /// Looks at all of `dir`, which no member may run on: identity, every page of the tree, every key's revision, every batch
-/// and entry of the log, and whether they belong together. Nothing in `dir` changes. `step` hears what is looked at next.
+/// and entry of the log, and whether they belong together. Nothing in `dir` changes. `step` hears what is looked at, and how
+/// many percent of it are done where that is known.
 ///
 /// # Errors
 ///
 /// What keeps it from looking: [`OfflineError::DataDir`] when the directory is not there or in use, or when its files are
 /// of another version, [`OfflineError::Io`]. What is wrong with the files is not an error but in the answer.
-pub fn check(dir: &Path, mut step: impl FnMut(&str)) -> Result<Check, OfflineError> {
+pub fn check(dir: &Path, mut step: impl FnMut(&str, Option<u64>)) -> Result<Check, OfflineError> {
     let directory = Directory::open(dir)?;
-    step("the identity");
+    step("the identity", None);
     let (identity_part, identity) = check_identity(&directory)?;
     let mut parts = vec![identity_part];
 
-    step("the database: every page");
-    let (database, tree) = check_database(&directory)?;
+    let (database, tree) =
+        check_database(&directory, &mut |percent| step("the database: every page", Some(percent)))?;
     parts.push(database);
     let mut found = None;
     if let Some(tree) = tree {
-        step("the database: every key");
+        step("the database: every key", None);
         let mut keys = CheckedPart::new("keys");
         found = check_keys(&tree, &mut keys);
         parts.push(keys);
     }
 
-    step("the log");
+    step("the log", None);
     let (log_part, log) = check_whole_log(&directory)?;
     let log_is_sound = log_part.faults.is_empty();
     parts.push(log_part);

@@ -5,16 +5,19 @@ use conure_wal::Floor;
 
 use super::CheckedPart;
 use crate::offline::OfflineError;
-use crate::offline::directory::{Directory, described, snapshot};
+use crate::offline::directory::{Directory, checked, described, snapshot};
 use crate::raft::state::{Applied, KV_TREE};
 use crate::raft::store::{TREE_FILE, engine};
 
 /// The tree, unless it is too broken to be walked.
-pub(super) fn check_database(directory: &Directory) -> Result<(CheckedPart, Option<Db>), OfflineError> {
+pub(super) fn check_database(
+    directory: &Directory,
+    percent: &mut dyn FnMut(u64),
+) -> Result<(CheckedPart, Option<Db>), OfflineError> {
     let mut part = CheckedPart::new("database");
     let tree = match directory.tree() {
         Ok(Some(tree)) => {
-            check_pages(directory, &tree, &mut part)?;
+            check_pages(directory, &tree, &mut part, percent)?;
             part.faults.is_empty().then_some(tree)
         }
         Ok(None) => {
@@ -35,8 +38,13 @@ pub(super) fn check_database(directory: &Directory) -> Result<(CheckedPart, Opti
     Ok((part, tree))
 }
 
-fn check_pages(directory: &Directory, tree: &Db, part: &mut CheckedPart) -> Result<(), OfflineError> {
-    let report = tree.check().map_err(|e| directory.unreadable(e))?;
+fn check_pages(
+    directory: &Directory,
+    tree: &Db,
+    part: &mut CheckedPart,
+    percent: &mut dyn FnMut(u64),
+) -> Result<(), OfflineError> {
+    let report = checked(tree, percent).map_err(|e| directory.unreadable(e))?;
     let stats = tree.stats();
     part.looked_at = format!(
         "{} pages of {} bytes, {} of them free, commit {}",
