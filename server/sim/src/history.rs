@@ -30,12 +30,23 @@ pub(crate) enum Claim {
     },
 }
 
+impl Claim {
+    fn revision(&self) -> u64 {
+        match self {
+            Self::Put { revision, .. }
+            | Self::Deleted { revision, .. }
+            | Self::Absent { revision, .. }
+            | Self::Got { revision, .. } => *revision,
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// The newest revision that anybody outside has heard of.
     known: u64,
-    /// Answers of this step.
+    /// Answers that are not judged yet, with the revision that they may not be older than.
     fresh: Vec<(u64, Claim)>,
     pub(crate) asked: u64,
     pub(crate) acknowledged: u64,
@@ -68,9 +79,14 @@ impl History {
         self.fresh.push((floor, claim));
     }
 
-    /// Judges the answers of this step by the log that is now agreed on.
+    /// Judges the answers by the log that is now agreed on. A member that applied, answered and left within one step was not
+    /// looked at in between: what it answered is judged once another one has applied as much.
     pub(crate) fn judge(&mut self, ledger: &Ledger) -> Result<(), String> {
-        for (floor, claim) in std::mem::take(&mut self.fresh) {
+        let (now, later) = std::mem::take(&mut self.fresh)
+            .into_iter()
+            .partition(|(_, claim)| claim.revision() <= ledger.revision());
+        self.fresh = later;
+        for (floor, claim) in now {
             let right = match &claim {
                 Claim::Put { key, value, revision } => {
                     *revision > floor && ledger.made(*revision, key, Some(value))
@@ -90,5 +106,10 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// What nobody came to apply, when all is over.
+    pub(crate) fn unjudged(&self) -> Option<&Claim> {
+        self.fresh.first().map(|(_, claim)| claim)
     }
 }

@@ -40,6 +40,11 @@ impl Ledger {
         self.entries.last_key_value().map_or(0, |(index, _)| *index)
     }
 
+    /// The revision after the last entry that anybody applied.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Who wrote the entry that was agreed on there.
     pub(crate) fn by(&self, index: u64) -> Option<LeaderId> {
         self.entries.get(&index).map(|entry| entry.by)

@@ -113,6 +113,9 @@ impl All {
         }
         with(|world| world.phase = Phase::End);
         while !self.step(sim) {}
+        if let Some(claim) = with(|world| world.history.unjudged().cloned()) {
+            world::violated(format!("{claim:?} was answered, and nobody applied as much"));
+        }
     }
 
     /// Goes on by one step and looks at everybody. Whether this is the end.
