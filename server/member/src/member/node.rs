@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::rounds::{Ask, Lead, NoIndex, Rounds};
+use super::rounds::{IndexRound, Rounds};
 use crate::facade::{Leader, Tuning};
 use crate::failure::Failure;
 use crate::identity::{Identity, State};
@@ -50,9 +50,9 @@ pub(crate) struct Node {
     pub(crate) log: LogStore,
     pub(crate) dialer: Dialer,
     /// Read-index rounds for readers on this member.
-    reads: Rounds<Ask>,
+    pub(crate) reads: Rounds<IndexRound>,
     /// Read-index rounds that this member answers as the leader.
-    pub(crate) leads: Rounds<Lead>,
+    pub(crate) leads: Rounds<IndexRound>,
     /// Held while a snapshot comes in.
     pub(crate) incoming: Arc<Mutex<()>>,
     /// A snapshot that broke off on its way in.
@@ -97,9 +97,14 @@ pub(crate) async fn start(
     let raft = Raft::new(identity.node_id, config, dialer.clone(), log.clone(), machine)
         .await
         .map_err(|e| format!("data_dir {place:?}: Raft cannot start: {e}"))?;
-    let leads = Rounds::new(Lead(raft.clone()), stop.clone());
+    let leads = Rounds::new(IndexRound::Lead(raft.clone()), stop.clone());
     let reads = Rounds::new(
-        Ask { raft: raft.clone(), leads: leads.clone(), dialer: dialer.clone(), connection: None },
+        IndexRound::Ask {
+            raft: raft.clone(),
+            leads: leads.clone(),
+            dialer: dialer.clone(),
+            connection: None,
+        },
         stop.clone(),
     );
     Ok(Node {
@@ -208,12 +213,6 @@ impl Node {
     /// Raft's figures as they are now.
     pub(crate) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow_watched().clone()
-    }
-
-    /// The index that a read must wait for, from a leader's own round or one that asks whoever leads; `None` when this life
-    /// is over.
-    pub(crate) async fn read_index(&self) -> Option<Result<u64, NoIndex>> {
-        if self.leads_now() { self.leads.join().await } else { self.reads.join().await }
     }
 
     /// Whether this member leads, as far as it knows.

@@ -60,7 +60,7 @@ impl Core {
             }
         };
         let index = loop {
-            match timeout_at(deadline, node.read_index()).await {
+            match timeout_at(deadline, node.reads.join()).await {
                 Err(_) => return Err(late(true)),
                 Ok(None) => return Err(self.node().err().unwrap_or(Refusal::NoLeader)),
                 Ok(Some(Ok(index))) => break index,

@@ -2,13 +2,11 @@
 //! round is under way wait for the next one, all together.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::node::ConureRaft;
@@ -16,73 +14,54 @@ use crate::transport::connection::Connection;
 use crate::transport::message::{Purpose, Request, Response};
 use crate::transport::network::Dialer;
 
+/// So many may wait for the next round.
+const WAITING_MAX: usize = 16_384;
 /// How long a leader may take to confirm that it leads.
 const ROUND_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One kind of round.
 pub(crate) trait Round: Send + 'static {
-    type Answer: Clone + std::fmt::Debug + Send + Sync + 'static;
+    type Answer: Clone + Send + 'static;
 
     fn run(&mut self) -> impl Future<Output = Self::Answer> + Send;
 }
 
-/// Rounds of one kind, one at a time, each run by one of those who wait for it: a task of its own would cost two switches
-/// between threads per round. Cloning shares them.
-pub(crate) struct Rounds<R: Round>(Arc<Shared<R>>);
-
-impl<R: Round> std::fmt::Debug for Rounds<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rounds").field("begun", &self.0.begun).finish_non_exhaustive()
-    }
-}
-
-struct Shared<R: Round> {
-    /// Held while a round runs. Whoever waits longest gets it next, also when the one that had it gave up.
-    turn: Mutex<R>,
-    /// So many rounds have begun.
-    begun: AtomicU64,
-    /// The newest round that ended, and its answer.
-    ended: watch::Sender<(u64, Option<R::Answer>)>,
-    stop: CancellationToken,
+/// The front of a task that runs rounds, one at a time.
+#[derive(Debug)]
+pub(crate) struct Rounds<R: Round> {
+    waiting: mpsc::Sender<oneshot::Sender<R::Answer>>,
 }
 
 impl<R: Round> Clone for Rounds<R> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { waiting: self.waiting.clone() }
     }
 }
 
 impl<R: Round> Rounds<R> {
-    pub(crate) fn new(round: R, stop: CancellationToken) -> Self {
-        let ended = watch::channel((0, None)).0;
-        Self(Arc::new(Shared { turn: Mutex::new(round), begun: AtomicU64::new(0), ended, stop }))
+    pub(crate) fn new(mut round: R, stop: CancellationToken) -> Self {
+        let (waiting, mut heard) = mpsc::channel::<oneshot::Sender<R::Answer>>(WAITING_MAX);
+        let work = async move {
+            let mut together = Vec::new();
+            while heard.recv_many(&mut together, WAITING_MAX).await > 0 {
+                let answer = round.run().await;
+                for one in together.drain(..) {
+                    // Whoever gave up does not listen.
+                    let _ = one.send(answer.clone());
+                }
+            }
+        };
+        tokio::spawn(async move {
+            tokio::select! { () = stop.cancelled() => {}, () = work => {} }
+        });
+        Self { waiting }
     }
 
     /// The answer of a round that begins after this call; `None` when there are no more rounds.
     pub(crate) async fn join(&self) -> Option<R::Answer> {
-        let Shared { turn, begun, ended, stop } = &*self.0;
-        // What has begun is too early for this one.
-        let wanted = begun.load(Ordering::SeqCst) + 1;
-        let mut heard = ended.subscribe();
-        let later = async {
-            heard.wait_for(|(number, _)| *number >= wanted).await.ok().and_then(|newest| newest.1.clone())
-        };
-        let mine = tokio::select! {
-            biased;
-            () = stop.cancelled() => return None,
-            answer = later => return answer,
-            mut round = turn.lock() => {
-                let number = begun.fetch_add(1, Ordering::SeqCst) + 1;
-                let answer = tokio::select! {
-                    () = stop.cancelled() => return None,
-                    answer = round.run() => answer,
-                };
-                // Before the turn is given on: whoever gets it finds that its round is over.
-                ended.send_replace((number, Some(answer.clone())));
-                answer
-            }
-        };
-        Some(mine)
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.send(sender).await.ok()?;
+        receiver.await.ok()
     }
 }
 
@@ -95,30 +74,35 @@ pub(crate) enum NoIndex {
     Unconfirmed,
 }
 
-/// Finds the index that a linearizable read must wait for, where this member leads.
-pub(crate) struct Lead(pub(crate) ConureRaft);
+/// Finds the index that a linearizable read must wait for.
+#[cfg_attr(
+    feature = "simulation",
+    expect(clippy::large_enum_variant, reason = "simulated connections are large")
+)]
+pub(crate) enum IndexRound {
+    /// This member leads, or there is no answer.
+    Lead(ConureRaft),
+    /// Asks whoever leads.
+    Ask { raft: ConureRaft, leads: Rounds<IndexRound>, dialer: Dialer, connection: Option<(u64, Connection)> },
+}
 
-impl Round for Lead {
-    type Answer = Result<u64, NoIndex>;
-
-    async fn run(&mut self) -> Self::Answer {
-        lead(&self.0).await
+impl std::fmt::Debug for IndexRound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Lead(_) => "IndexRound::Lead",
+            Self::Ask { .. } => "IndexRound::Ask",
+        })
     }
 }
 
-/// The same, asking whoever leads.
-pub(crate) struct Ask {
-    pub(crate) raft: ConureRaft,
-    pub(crate) leads: Rounds<Lead>,
-    pub(crate) dialer: Dialer,
-    pub(crate) connection: Option<(u64, Connection)>,
-}
-
-impl Round for Ask {
+impl Round for IndexRound {
     type Answer = Result<u64, NoIndex>;
 
     async fn run(&mut self) -> Self::Answer {
-        ask(&self.raft, &self.leads, &self.dialer, &mut self.connection).await
+        match self {
+            Self::Lead(raft) => lead(raft).await,
+            Self::Ask { raft, leads, dialer, connection } => ask(raft, leads, dialer, connection).await,
+        }
     }
 }
 
@@ -138,7 +122,7 @@ async fn lead(raft: &ConureRaft) -> Result<u64, NoIndex> {
 
 async fn ask(
     raft: &ConureRaft,
-    leads: &Rounds<Lead>,
+    leads: &Rounds<IndexRound>,
     dialer: &Dialer,
     connection: &mut Option<(u64, Connection)>,
 ) -> Result<u64, NoIndex> {
@@ -150,7 +134,8 @@ async fn ask(
         (leader, peer.raft_addr.clone())
     };
     if leader == dialer.node_id {
-        return leads.join().await.unwrap_or(Err(NoIndex::Unconfirmed));
+        // Boxed: the two kinds of rounds name each other.
+        return Box::pin(leads.join()).await.unwrap_or(Err(NoIndex::Unconfirmed));
     }
     let used = connection.take().filter(|(id, _)| *id == leader).map(|(_, connection)| connection);
     let mut open = match used {
@@ -174,7 +159,8 @@ async fn ask(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::Notify;
 
@@ -213,7 +199,7 @@ mod tests {
                 tokio::spawn(async move { rounds.join().await })
             })
             .collect();
-        while rounds.0.ended.receiver_count() < 11 {
+        while rounds.waiting.capacity() > WAITING_MAX - 10 {
             tokio::task::yield_now().await;
         }
         gate.notify_one();
@@ -222,47 +208,5 @@ mod tests {
         for one in late {
             assert_eq!(one.await.unwrap(), Some(2));
         }
-    }
-
-    #[tokio::test]
-    async fn who_gives_up_lets_another_run_the_round() {
-        let (begun, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-        let round = Gated { begun: Arc::clone(&begun), gate: Arc::clone(&gate) };
-        let rounds = Rounds::new(round, CancellationToken::new());
-        let join = || {
-            let rounds = rounds.clone();
-            tokio::spawn(async move { rounds.join().await })
-        };
-        let first = join();
-        while begun.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
-        }
-        let late = join();
-        while rounds.0.ended.receiver_count() < 2 {
-            tokio::task::yield_now().await;
-        }
-        first.abort();
-        while begun.load(Ordering::SeqCst) == 1 {
-            tokio::task::yield_now().await;
-        }
-        gate.notify_one();
-        assert_eq!(late.await.unwrap(), Some(2));
-    }
-
-    #[tokio::test]
-    async fn nobody_waits_once_it_stops() {
-        let (begun, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-        let stop = CancellationToken::new();
-        let rounds = Rounds::new(Gated { begun: Arc::clone(&begun), gate }, stop.clone());
-        let join = || {
-            let rounds = rounds.clone();
-            tokio::spawn(async move { rounds.join().await })
-        };
-        let both = (join(), join());
-        while begun.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
-        }
-        stop.cancel();
-        assert_eq!((both.0.await.unwrap(), both.1.await.unwrap(), rounds.join().await), (None, None, None));
     }
 }
