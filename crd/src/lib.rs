@@ -19,6 +19,7 @@ pub mod rules;
 pub mod schema;
 pub mod spec;
 pub mod status;
+pub mod tls;
 pub mod volume;
 
 pub use bootstrap::{Bootstrap, ExistingVolumes};
@@ -29,4 +30,5 @@ pub use spec::{
     PullPolicy, ServerConfig, Voters,
 };
 pub use status::{ConureClusterStatus, Member, MemberRole, MemberSuffrage, condition};
+pub use tls::Tls;
 pub use volume::{ArbiterVolume, Retention, RetentionPolicy, Volume};

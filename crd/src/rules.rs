@@ -190,3 +190,10 @@ pub(crate) fn hosts_are_names() -> Rule {
         "an allowed host is a name like db.example.com: write it without scheme, port, path or wildcard",
     )
 }
+
+/// Whoever asks for it must not get a cluster that looks as if it were encrypted, whatever way unknown fields are treated.
+pub(crate) fn tls_is_not_there_yet() -> Rule {
+    Rule::new("false").message(
+        "this version does not encrypt traffic: take out spec.tls, and let a NetworkPolicy keep strangers from the members",
+    )
+}

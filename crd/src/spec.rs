@@ -21,6 +21,7 @@ use crate::defaults;
 use crate::recovery::Recovery;
 use crate::repair::Repair;
 use crate::status::ConureClusterStatus;
+use crate::tls::Tls;
 use crate::volume::{ArbiterVolume, Volume};
 
 /// A replicated key-value store: its members, their volumes and their image.
@@ -208,6 +209,11 @@ pub struct ConureClusterSpec {
     /// Settings of the server.
     #[serde(default)]
     pub server_config: ServerConfig,
+
+    /// Kept for a later version. Setting it is refused: traffic is not encrypted, and nobody shall believe that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = crate::rules::tls_is_not_there_yet())]
+    pub tls: Option<Tls>,
 }
 
 /// The server's image.
@@ -418,6 +424,7 @@ impl Default for ConureClusterSpec {
             paused: false,
             suspend: false,
             server_config: ServerConfig::default(),
+            tls: None,
         }
     }
 }

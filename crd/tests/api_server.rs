@@ -138,6 +138,7 @@ fn clusters_that_cannot_work_are_refused() {
         ("a", json!({"image": {"tag": "a b"}}), "tag is no image tag"),
         ("a", json!({"image": {"digest": "sha256:1"}}), "digest is no image digest"),
         ("a", json!({"security": {"runAsUser": 0}}), "another security.runAsUser"),
+        ("a", json!({"tls": {}}), "take out spec.tls"),
         ("a", json!({"voters": {"resources": {"limits": {"cpu": "-1"}}}}), "an amount is no quantity"),
         (
             "a",

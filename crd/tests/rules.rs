@@ -324,6 +324,14 @@ fn allowed_hosts_are_bare_names() {
 }
 
 #[test]
+fn tls_is_refused_until_it_is_there() {
+    assert_accepted("conure", json!({"tls": null}));
+    for tls in [json!({}), json!({"secretName": "certificate"})] {
+        assert_refused("conure", json!({"tls": tls}), "take out spec.tls");
+    }
+}
+
+#[test]
 fn schema_and_type_have_the_same_defaults() {
     let typed = serde_json::to_value(conure_crd::ConureClusterSpec::default()).unwrap();
     let properties = SCHEMA["properties"]["spec"]["properties"].as_object().unwrap();

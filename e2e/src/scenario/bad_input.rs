@@ -38,6 +38,7 @@ fn invalid() -> Vec<(Value, &'static str)> {
             json!({"spec": {"bootstrap": {"existingVolumes": {"clusterID": "a b"}}}}),
             "clusterID is no cluster's id",
         ),
+        (json!({"spec": {"tls": {"secretName": "certificate"}}}), "take out spec.tls"),
         (json!({"spec": {"replicas": 3}}), "spec.replicas"),
         (json!({"metadata": {"name": "x".repeat(43)}}), "42"),
         (json!({"metadata": {"name": "1conure"}}), "name"),

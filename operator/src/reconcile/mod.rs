@@ -149,10 +149,8 @@ pub async fn reconcile(
         world: &world,
         step: &step,
         held_up,
-        unmet: blueprint
-            .image_refused
-            .as_deref()
-            .map(image_refused)
+        unmet: (observed.cluster.spec.tls.as_ref().map(|_| not_encrypted()))
+            .or_else(|| blueprint.image_refused.as_deref().map(image_refused))
             .or(volumes.err().map(|error| not_grown(&error))),
     };
     if finish(context, &observed, &Pass::Planned(planned), false).await? {
@@ -198,6 +196,10 @@ fn blueprint<'a>(
 
 fn image_refused(why: &str) -> HeldUp {
     HeldUp { reason: "VersionStepRefused", message: why.to_owned(), wrong: true }
+}
+
+fn not_encrypted() -> HeldUp {
+    HeldUp { reason: "TLSNotSupported", message: validate::Refusal::TlsAskedFor.to_string(), wrong: true }
 }
 
 /// What kept the volumes from becoming what the spec asks for.

@@ -31,6 +31,12 @@ pub enum Refusal {
     /// Objects under the names of this cluster's objects belong to something else.
     #[error("{} belong to something else and are not taken over; delete or rename them", .0.join(", "))]
     ObjectsNotOurs(Vec<String>),
+    /// Something that this version cannot give, and that nobody should believe to have.
+    #[error(
+        "spec.tls asks for encrypted traffic, which this version of the operator does not give: install the operator that belongs \
+         to the definition of ConureCluster, or take out spec.tls"
+    )]
+    TlsAskedFor,
     /// Objects of a ConureCluster of the same name that was deleted are still there.
     #[error("{} of a deleted ConureCluster of this name are still going away", .0.join(", "))]
     OldObjectsLeaving(Vec<String>),
@@ -44,6 +50,7 @@ impl Refusal {
             Self::VolumesExist(_) => "VolumesExist",
             Self::NoVolumes(_) => "NoVolumes",
             Self::ObjectsNotOurs(_) => "ObjectsNotOurs",
+            Self::TlsAskedFor => "TLSNotSupported",
             Self::OldObjectsLeaving(_) => "OldObjectsLeaving",
         }
     }
@@ -53,6 +60,10 @@ impl Refusal {
 pub fn validate(observed: &Observed) -> Result<(), Refusal> {
     name(&observed.cluster.name_any())?;
     if observed.cluster_id().is_none() {
+        // One that runs already goes on, and says so.
+        if observed.cluster.spec.tls.is_some() {
+            return Err(Refusal::TlsAskedFor);
+        }
         match (view::taken_over(&observed.cluster), observed.claims.is_empty()) {
             (None, false) => return Err(Refusal::VolumesExist(observed.claims.keys().cloned().collect())),
             (Some(id), true) => return Err(Refusal::NoVolumes(id.to_owned())),
@@ -176,6 +187,16 @@ mod tests {
         assert_eq!(validate(&observed), Err(Refusal::NoVolumes("id-7".into())));
         observed.claims.insert("data-conure-0".into(), PersistentVolumeClaim::default());
         assert_eq!(validate(&observed), Ok(()));
+    }
+
+    #[test]
+    fn no_cluster_is_begun_that_would_be_less_guarded_than_asked_for() {
+        let mut asked = observed("conure");
+        asked.cluster.spec.tls = Some(conure_crd::Tls {});
+        assert_eq!(validate(&asked), Err(Refusal::TlsAskedFor));
+        asked.cluster.status =
+            Some(conure_crd::ConureClusterStatus { cluster_id: Some("id".into()), ..Default::default() });
+        assert_eq!(validate(&asked), Ok(()), "it runs as it ran before");
     }
 
     #[test]
