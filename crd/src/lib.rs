@@ -13,6 +13,7 @@ pub mod generated;
 pub mod names;
 #[cfg(feature = "charts")]
 pub mod readme;
+pub mod reason;
 pub mod recovery;
 pub mod repair;
 pub mod rules;
@@ -23,6 +24,7 @@ pub mod tls;
 pub mod volume;
 
 pub use bootstrap::{Bootstrap, ExistingVolumes};
+pub use reason::Reason;
 pub use recovery::{Recovery, RecoveryStatus};
 pub use repair::Repair;
 pub use spec::{

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use conure_crd::ConureCluster;
+use conure_crd::{ConureCluster, Reason};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -140,6 +142,7 @@ impl Scene<'_> {
     pub async fn shape(&self) -> Result<Value> {
         let resource = self.cluster.resources().get_opt(NAME).await?;
         let status = resource.and_then(|resource| resource.status).unwrap_or_default();
+        self.explained(&status.conditions).await?;
         let conditions: Vec<Value> =
             status.conditions.iter().map(|found| json!([found.type_, found.status, found.reason])).collect();
         let id = status.cluster_id.unwrap_or_default();
@@ -177,6 +180,20 @@ impl Scene<'_> {
             }
         }
         serde_json::from_str(&text).context("a shape is JSON")
+    }
+
+    /// Every reason given is one that is kept for its condition, or for events.
+    async fn explained(&self, conditions: &[Condition]) -> Result<()> {
+        for found in conditions {
+            let known = Reason::named(&found.reason).is_some_and(|reason| reason.explains(&found.type_));
+            ensure!(known, "{} is {} because of {}", found.type_, found.status, found.reason);
+        }
+        for event in self.list::<Event>().await? {
+            let reason = event.reason.unwrap_or_default();
+            let own = event.reporting_controller.as_deref() == Some("conure-operator");
+            ensure!(!own || Reason::named(&reason).is_some_and(Reason::is_told), "an event is {reason:?}");
+        }
+        Ok(())
     }
 
     async fn list<K>(&self) -> Result<Vec<K>>

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use conure_client::api::{MemberInfo, RaftConfig, Role, Suffrage};
-use conure_crd::{ConureCluster, ConureClusterStatus};
+use conure_crd::{ConureCluster, ConureClusterStatus, Reason};
 use serde_json::json;
 
 use super::*;
@@ -57,7 +57,11 @@ fn asked(seen: &mut Observed, member: &str, id: &str, incarnation: i64) -> Stand
 
 fn refused(stand: Stand) -> (&'static str, String) {
     match stand {
-        Stand::Inert(reason, why) => (reason, why),
+        Stand::Inert(reason, why) => {
+            let kept = Reason::named(reason).expect(reason);
+            assert!(kept.explains(conure_crd::condition::RECOVERED) && kept.is_told(), "{reason}");
+            (reason, why)
+        }
         other => panic!("it is not inert: {other:?}"),
     }
 }

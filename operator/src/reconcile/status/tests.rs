@@ -1,5 +1,7 @@
 //! What the status says, case by case.
 
+mod reasons;
+
 use conure_client::api::{MemberInfo, RaftConfig, Role, Status, Suffrage};
 use conure_crd::condition::{ALL, AVAILABLE, DEGRADED, PROGRESSING, QUORUM_LOST, READY};
 use conure_crd::names::Component;
@@ -14,6 +16,7 @@ use super::super::observe::{MemberAnswer, Trouble, UNSCHEDULABLE};
 use super::super::plan::plan;
 use super::super::view;
 use super::*;
+use reasons::explained;
 
 const ID: &str = "id-1";
 
@@ -88,7 +91,7 @@ fn judged_all(
     let step = plan(wish, &world);
     let (world, step) = (&world, &step);
     let planned = Planned { identity: &identity, image: "i:1", objects, world, step, held_up, unmet };
-    status(observed, &Pass::Planned(planned), at(now))
+    explained(status(observed, &Pass::Planned(planned), at(now)))
 }
 
 fn condition<'a>(status: &'a ConureClusterStatus, kind: &str) -> &'a Condition {
@@ -120,7 +123,7 @@ fn a_settled_cluster_is_ready_available_and_nothing_else() {
 
 #[test]
 fn all_conditions_are_unknown_when_the_cluster_gets_its_id() {
-    let status = status(&observed(0), &Pass::Named(ID.into()), at(1));
+    let status = explained(status(&observed(0), &Pass::Named(ID.into()), at(1)));
     assert_eq!(status.cluster_id.as_deref(), Some(ID));
     assert_eq!(status.conditions.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(), ALL);
     assert!(status.conditions.iter().all(|c| c.status == "Unknown"));
@@ -129,7 +132,7 @@ fn all_conditions_are_unknown_when_the_cluster_gets_its_id() {
 #[test]
 fn a_refusal_is_told_with_its_mend() {
     let refusal = Refusal::VolumesExist(vec!["data-conure-0".into()]);
-    let status = status(&observed(0), &Pass::Refused(&refusal), at(1));
+    let status = explained(status(&observed(0), &Pass::Refused(&refusal), at(1)));
     assert_eq!(condition(&status, READY).reason, "VolumesExist");
     assert_eq!(condition(&status, DEGRADED).status, "True");
     assert!(condition(&status, DEGRADED).message.contains("kubectl delete pvc data-conure-0"));
