@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::readme;
+use crate::{generated, olm, readme};
 
 /// Where the operator's plain manifest is, from the top of the repository.
 pub const OPERATOR_MANIFEST: &str = "manifests/operator.yaml";
@@ -55,6 +55,12 @@ pub enum ChartError {
         /// What is wrong.
         source: serde_yaml::Error,
     },
+    /// The definition cannot be made.
+    #[error(transparent)]
+    Definition(#[from] generated::GenerateError),
+    /// The bundle cannot be made.
+    #[error(transparent)]
+    Bundle(#[from] olm::BundleError),
     /// Helm refused.
     #[error("helm {arguments}: {message}")]
     Refused {
@@ -109,12 +115,27 @@ pub fn operator_manifest() -> Result<String, ChartError> {
     Ok(manifest)
 }
 
+/// Examples that the bundle shows.
+const EXAMPLES: [&str; 3] =
+    ["manifests/example-cluster.yaml", "manifests/example-arbiter.yaml", "manifests/example-single.yaml"];
+
+/// The files of the bundle for the Operator Lifecycle Manager, by their paths from the top of the repository.
+pub fn bundle() -> Result<Vec<(String, String)>, ChartError> {
+    let operator = operator_manifest()?;
+    let [(_, definition), _] = generated::files()?;
+    let examples = EXAMPLES.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let version = env!("CARGO_PKG_VERSION");
+    let parts = olm::Parts { version, operator: &operator, definition: &definition, examples: &examples };
+    Ok(olm::bundle(&parts)?)
+}
+
+fn read(path: &str) -> Result<String, ChartError> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    std::fs::read_to_string(&path).map_err(|source| ChartError::Read { path, source })
+}
+
 /// The README page of every chart, by its path from the top of the repository.
 pub fn readmes() -> Result<Vec<(String, String)>, ChartError> {
-    let read = |path: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-        std::fs::read_to_string(&path).map_err(|source| ChartError::Read { path, source })
-    };
     let page = |chart: &'static str| {
         let (about, values) = (read(&format!("{chart}/Chart.yaml"))?, read(&format!("{chart}/values.yaml"))?);
         let page = readme::page(&about, &values).map_err(|source| ChartError::Yaml { chart, source })?;

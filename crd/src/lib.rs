@@ -12,6 +12,8 @@ pub mod defaults;
 pub mod generated;
 pub mod names;
 #[cfg(feature = "charts")]
+pub mod olm;
+#[cfg(feature = "charts")]
 pub mod readme;
 pub mod reason;
 pub mod recovery;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
 
-use conure_crd::charts::{CHARTS, OPERATOR_MANIFEST, helm, operator_manifest, readmes};
+use conure_crd::charts::{CHARTS, OPERATOR_MANIFEST, bundle, helm, operator_manifest, readmes};
 use kube::core::cel::Validator;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -342,6 +342,48 @@ fn readmes_are_what_the_values_say() {
         let committed = text(&path);
         let mend = "run `cargo run -p conure-crd --features charts --bin crdgen`";
         assert!(committed == page, "{path} is out of date: {mend}");
+    }
+}
+
+#[test]
+fn bundle_is_what_the_chart_and_the_definition_say() {
+    let files = bundle().unwrap();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(conure_crd::olm::FOLDER);
+    let mut there = 0;
+    for part in ["", "manifests", "metadata"] {
+        let entries = std::fs::read_dir(folder.join(part)).unwrap();
+        there += entries.filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
+    }
+    assert_eq!(there, files.len(), "{} has files that nobody makes", folder.display());
+    for (path, content) in files {
+        let mend = "run `cargo run -p conure-crd --features charts --bin crdgen`";
+        assert!(text(&path) == content, "{path} is out of date: {mend}");
+    }
+}
+
+#[test]
+fn bundle_installs_what_the_chart_does() {
+    let files = bundle().unwrap();
+    let (_, version) = files.iter().find(|(path, _)| path.ends_with("clusterserviceversion.yaml")).unwrap();
+    let version: Value = serde_yaml::from_str(version).unwrap();
+    let install = &version["spec"]["install"]["spec"];
+    let objects: Vec<Value> = serde_yaml::Deserializer::from_str(&operator_manifest().unwrap())
+        .map(|document| Value::deserialize(document).unwrap())
+        .collect();
+    let mut expected = of_kind(&objects, "Deployment")[0]["spec"].clone();
+    let watched = json!({"name": "WATCH_NAMESPACE", "valueFrom":
+        {"fieldRef": {"fieldPath": "metadata.annotations['olm.targetNamespaces']"}}});
+    let variables = expected["template"]["spec"]["containers"][0]["env"].as_array_mut().unwrap();
+    variables.push(watched);
+    assert_eq!(install["deployments"][0]["spec"], expected);
+    let rules = install["permissions"][0]["rules"].as_array().unwrap().len();
+    let roles = of_kind(&objects, "ClusterRole").into_iter().chain(of_kind(&objects, "Role"));
+    assert_eq!(rules, roles.map(|role| role["rules"].as_array().unwrap().len()).sum::<usize>());
+    let descriptors = &version["spec"]["customresourcedefinitions"]["owned"][0]["specDescriptors"];
+    let paths: Vec<&str> =
+        descriptors.as_array().unwrap().iter().map(|field| field["path"].as_str().unwrap()).collect();
+    for path in ["voters.replicas", "voters.pvc.size", "arbiter.mode", "image.tag", "suspend"] {
+        assert!(paths.contains(&path), "{path} is not in {paths:?}");
     }
 }
 

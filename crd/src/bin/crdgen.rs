@@ -1,7 +1,7 @@
 //! Writes the files that are made from this crate: run it after a change to the resource, and commit what it wrote.
 //!
-//! With the feature `charts`, and helm on the path or in `CONURE_HELM`, it writes the charts' README pages and the operator's plain
-//! manifest too.
+//! With the feature `charts`, and helm on the path or in `CONURE_HELM`, it writes the charts' README pages, the operator's plain
+//! manifest and the bundle too.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,12 +31,19 @@ fn write_all() -> Result<(), Box<dyn std::error::Error>> {
             write(&top, &path, &content)?;
         }
         write(&top, conure_crd::charts::OPERATOR_MANIFEST, &conure_crd::charts::operator_manifest()?)?;
+        for (path, content) in conure_crd::charts::bundle()? {
+            write(&top, &path, &content)?;
+        }
     }
     Ok(())
 }
 
 fn write(top: &Path, path: &str, content: &str) -> Result<(), String> {
-    std::fs::write(top.join(path), content).map_err(|error| format!("cannot write {path}: {error}"))?;
+    let file = top.join(path);
+    let folder = file.parent().unwrap_or(top);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&file, content))
+        .map_err(|error| format!("cannot write {path}: {error}"))?;
     eprintln!("wrote {path}");
     Ok(())
 }
