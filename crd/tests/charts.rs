@@ -437,6 +437,29 @@ fn alerts_of_the_chart_are_the_rules_file() {
     }
 }
 
+/// promtool runs these tests; this is that none is missing.
+#[test]
+fn every_alert_has_a_test_that_it_fires_and_one_that_it_does_not() {
+    let read = |path: &str| -> Value {
+        serde_yaml::from_str(&text(&format!("charts/conuredb-operator/{path}"))).unwrap()
+    };
+    let (rules, tests) = (read("files/alerts.yaml"), read("tests/alerts.yaml"));
+    let cases: Vec<&Value> = tests["tests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|test| test["alert_rule_test"].as_array().unwrap())
+        .collect();
+    for rule in
+        rules["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap())
+    {
+        let of_rule = cases.iter().filter(|case| case["alertname"] == rule["alert"]);
+        let (silent, firing): (Vec<&&Value>, Vec<&&Value>) =
+            of_rule.partition(|case| case["exp_alerts"].as_array().unwrap().is_empty());
+        assert!(!silent.is_empty() && !firing.is_empty(), "{} is not tested both ways", rule["alert"]);
+    }
+}
+
 #[test]
 fn network_policy_keeps_strangers_off_the_raft_port() {
     for chart in [HA, SINGLE] {

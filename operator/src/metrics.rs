@@ -41,6 +41,7 @@ pub struct Metrics {
     conditions: Family<ConditionLabels, Gauge>,
     members: Family<ClusterLabels, Gauge>,
     all_members: Family<ClusterLabels, Gauge>,
+    suspended: Family<ClusterLabels, Gauge>,
     leading: Gauge,
 }
 
@@ -55,6 +56,7 @@ impl Default for Metrics {
             conditions: Family::default(),
             members: Family::default(),
             all_members: Family::default(),
+            suspended: Family::default(),
             leading: Gauge::default(),
             registry: Registry::default(),
         };
@@ -77,6 +79,11 @@ impl Default for Metrics {
             "Members that there are or shall be, the arbiter included",
             metrics.all_members.clone(),
         );
+        registry.register(
+            "cluster_suspended",
+            "1 where spec.suspend is true, and nobody expects the cluster to serve",
+            metrics.suspended.clone(),
+        );
         registry.register("leading", "1 while this operator holds the lease", metrics.leading.clone());
         Self { registry, ..metrics }
     }
@@ -97,8 +104,14 @@ impl Metrics {
         self.actions.get_or_create(&ActionLabels { action: action.to_owned() }).inc();
     }
 
-    /// What a cluster's status says now.
-    pub fn cluster(&self, namespace: &str, name: &str, status: &conure_crd::ConureClusterStatus) {
+    /// What a cluster's status says now, and whether it is suspended.
+    pub fn cluster(
+        &self,
+        namespace: &str,
+        name: &str,
+        status: &conure_crd::ConureClusterStatus,
+        suspended: bool,
+    ) {
         for condition in &status.conditions {
             let labels = ConditionLabels {
                 namespace: namespace.to_owned(),
@@ -117,6 +130,7 @@ impl Metrics {
         let all = status.members.len();
         self.members.get_or_create(&labels).set(i64::try_from(ready).unwrap_or(i64::MAX));
         self.all_members.get_or_create(&labels).set(i64::try_from(all).unwrap_or(i64::MAX));
+        self.suspended.get_or_create(&labels).set(i64::from(suspended));
     }
 
     /// A cluster is gone: its series end.
@@ -131,6 +145,7 @@ impl Metrics {
         let labels = ClusterLabels { namespace: namespace.to_owned(), name: name.to_owned() };
         self.members.remove(&labels);
         self.all_members.remove(&labels);
+        self.suspended.remove(&labels);
     }
 
     /// Whether this process holds the lease.
@@ -169,7 +184,7 @@ mod tests {
     #[test]
     fn series_of_a_cluster_come_and_go() {
         let metrics = Metrics::default();
-        metrics.cluster("db", "conure", &ready());
+        metrics.cluster("db", "conure", &ready(), false);
         let line = r#"conure_operator_cluster_condition{namespace="db",name="conure",condition="Ready"} 1"#;
         assert!(metrics.text().unwrap().contains(line), "{}", metrics.text().unwrap());
         metrics.forget("db", "conure");
@@ -180,7 +195,7 @@ mod tests {
     fn known() -> Vec<String> {
         let metrics = Metrics::default();
         // A family shows itself with its first series.
-        metrics.cluster("db", "conure", &ready());
+        metrics.cluster("db", "conure", &ready(), false);
         metrics.acted("Join");
         let text = metrics.text().unwrap();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());

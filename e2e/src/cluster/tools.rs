@@ -1,5 +1,5 @@
-//! The programs of Kubernetes, built from their Go modules into a cache outside the checkout. The modules' exact
-//! versions and checksums are the files below `e2e/tools`.
+//! The programs of Kubernetes, and what checks use beside them, built from their Go modules into a cache outside the
+//! checkout. The modules' exact versions and checksums are the files below `e2e/tools`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ struct Module {
     /// The program's file name and its package.
     programs: &'static [(&'static str, &'static str)],
     link_flags: &'static str,
+    /// Build tags.
+    tags: &'static str,
 }
 
 macro_rules! module {
@@ -33,6 +35,7 @@ macro_rules! module {
             go_sum: include_str!(concat!("../../tools/", $name, "/go.sum")),
             programs: &[$(($program, $package)),+],
             link_flags: $link_flags,
+            tags: "",
         }
     };
 }
@@ -60,30 +63,46 @@ const MODULES: [Module; 5] = [
     ),
 ];
 
+/// Without what finds targets in clouds, which rules need nothing of and which would double the build.
+const CHECKERS: [Module; 1] = [Module {
+    tags: "remove_all_sd",
+    ..module!("promtool", "-s -w", "promtool": "github.com/prometheus/prometheus/cmd/promtool")
+}];
+
 /// A program's build from nothing takes minutes on a small machine.
 const BUILD_LIMIT: Duration = Duration::from_mins(45);
 
 /// Two builders would only take twice as long.
 const PATIENCE: Duration = Duration::from_mins(60);
 
-/// The folder with every program; builds those that are not there yet.
+/// The folder with every program of Kubernetes; builds those that are not there yet.
 pub fn ensure() -> Result<PathBuf> {
+    ensure_all("Kubernetes tools", &MODULES)
+}
+
+/// The judge of alert rules; builds it where it is not there yet.
+pub fn promtool() -> Result<PathBuf> {
+    Ok(ensure_all("tools for checks", &CHECKERS)?.join("promtool"))
+}
+
+fn ensure_all(what: &str, modules: &[Module]) -> Result<PathBuf> {
     let all = paths::cache()?.join("tools");
-    let home = all.join(version());
+    let home = all.join(version(modules));
     if !home.exists() {
-        let _lock = Lock::take(&all.join("lock"), "the build of the Kubernetes tools", PATIENCE)?;
+        let _lock = Lock::take(&all.join("lock"), &format!("the build of the {what}"), PATIENCE)?;
         if !home.exists() {
-            build_all(&home)?;
+            build_all(what, modules, &home)?;
         }
     }
     Ok(home.join("bin"))
 }
 
 /// Names everything that the programs depend on.
-fn version() -> String {
+fn version(modules: &[Module]) -> String {
     let mut digest = Sha256::new();
-    for module in &MODULES {
-        for part in [module.name, module.go_mod, module.go_sum, module.link_flags, std::env::consts::ARCH] {
+    for module in modules {
+        let parts = [module.name, module.go_mod, module.go_sum, module.link_flags, std::env::consts::ARCH];
+        for part in parts.into_iter().chain((!module.tags.is_empty()).then_some(module.tags)) {
             digest.update(part);
             digest.update([0]);
         }
@@ -92,14 +111,14 @@ fn version() -> String {
 }
 
 /// Builds beside `home` and moves the whole there; what an interrupted build finished is not built again.
-fn build_all(home: &Path) -> Result<()> {
+fn build_all(what: &str, modules: &[Module], home: &Path) -> Result<()> {
     output(Command::new("go").arg("version"), Duration::from_secs(20))
-        .context("the Kubernetes tools are built with Go: install Go 1.25 or newer")?;
+        .with_context(|| format!("the {what} are built with Go: install Go 1.25 or newer"))?;
     let work = home.with_extension("partial");
     let bin = work.join("bin");
     fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
-    for (done, module) in MODULES.iter().enumerate() {
-        let what = format!("building Kubernetes tools, {} of {}: {}", done + 1, MODULES.len(), module.name);
+    for (done, module) in modules.iter().enumerate() {
+        let what = format!("building {what}, {} of {}: {}", done + 1, modules.len(), module.name);
         if module.programs.iter().all(|(program, _)| bin.join(program).exists()) {
             continue;
         }
@@ -126,6 +145,8 @@ fn build(module: &Module, work: &Path, bin: &Path, at: impl Fn(&str)) -> Result<
             "-mod=readonly",
             "-ldflags",
             module.link_flags,
+            "-tags",
+            module.tags,
             "-o",
         ]);
         go.arg(&fresh).arg(package).current_dir(&source).env("CGO_ENABLED", "0").env("GOFLAGS", "");
@@ -142,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_program_is_a_tool_of_its_module() {
-        for module in &MODULES {
+        for module in MODULES.iter().chain(&CHECKERS) {
             for (_, package) in module.programs {
                 assert!(module.go_mod.contains(package), "{package} in {}/go.mod", module.name);
             }

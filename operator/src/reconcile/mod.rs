@@ -259,7 +259,7 @@ async fn finish(
     let status = status::status(observed, pass, Time(Timestamp::now()));
     let written = status::write(&context.client, cluster, &status, guarded).await?;
     let namespace = cluster.namespace().unwrap_or_default();
-    context.metrics.cluster(&namespace, &cluster.name_any(), &status);
+    context.metrics.cluster(&namespace, &cluster.name_any(), &status, cluster.spec.suspend);
     if written {
         let generation = cluster.status.as_ref().and_then(|status| status.observed_generation);
         let idle = view::idle_arbiter(cluster).filter(|_| generation != status.observed_generation);
