@@ -38,6 +38,8 @@ enum Chore {
         #[arg(long, value_name = "DIR", conflicts_with = "down")]
         binaries: Option<PathBuf>,
     },
+    /// The charts, the bundle for OLM and the alerts alone (as root).
+    Charts,
     /// The end-to-end tests, on a local Kubernetes (as root) or on another.
     E2e(end_to_end::Options),
     /// The operator on an API server whose nodes and members are played (as root): killed at every point, in bad weather.
@@ -94,6 +96,7 @@ impl Arguments {
             Chore::Test { fast } => checks::run(fast),
             Chore::Demo { down: true, .. } => demo::down(),
             Chore::Demo { down: false, binaries } => demo::up(binaries),
+            Chore::Charts => checks::charts_alone(),
             Chore::E2e(options) => end_to_end::run(&options),
             Chore::Operator(options) => trials::operator(&options),
             Chore::Chaos(options) => trials::chaos(&options),

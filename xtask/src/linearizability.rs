@@ -13,10 +13,11 @@ use conure_e2e::process::run_lines;
 use conure_e2e::progress::{Step, step};
 
 use crate::cargo::{self, cargo, root, target};
+use crate::go;
 use crate::report::Report;
 
-/// A cold build of the judge downloads porcupine.
-const GO_LIMIT: Duration = Duration::from_mins(10);
+/// Where the judge of histories is.
+const JUDGE: &str = "server/faults/judge";
 
 /// The packages of `ip`, `nft`, `unshare`, `mount` and the library that makes clocks jump.
 const PACKAGES: [&str; 5] = ["iproute2", "libfaketime", "mount", "nftables", "util-linux"];
@@ -82,9 +83,7 @@ pub(crate) fn check(report: &mut Report) {
         cargo::run(&mut planted, "planted-build", step)?;
         compile_judge()?;
         for arguments in [["vet", "."], ["test", "."]] {
-            run_lines(&mut go(&arguments), &cargo::logs().join("judge-test.log"), GO_LIMIT, |line| {
-                step.at(line)
-            })?;
+            go::run(JUDGE, &arguments, "judge-test", step)?;
         }
         Ok(String::new())
     });
@@ -113,21 +112,7 @@ fn judge() -> PathBuf {
 }
 
 fn compile_judge() -> Result<()> {
-    step("compiling the judge of histories", |step| {
-        let mut build = go(&["build", "-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-o"]);
-        run_lines(build.arg(judge()).arg("."), &cargo::logs().join("judge-build.log"), GO_LIMIT, |line| {
-            step.at(line)
-        })
-        .context("the judge of histories is built with Go: install Go 1.25 or newer")
-    })
-}
-
-/// Go, in the judge's folder.
-fn go(arguments: &[&str]) -> Command {
-    let mut go = Command::new("go");
-    go.args(arguments).current_dir(root().join("server/faults/judge"));
-    go.env("CGO_ENABLED", "0").env("GOFLAGS", "");
-    go
+    step("compiling the judge of histories", |step| go::build(JUDGE, ".", &judge(), "judge-build", step))
 }
 
 /// conure-faults over the members' program of this name.

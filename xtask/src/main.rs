@@ -7,6 +7,7 @@ mod cli;
 mod cluster;
 mod crash;
 mod demo;
+mod go;
 mod images;
 mod linearizability;
 mod report;

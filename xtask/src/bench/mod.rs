@@ -7,18 +7,13 @@ mod engine;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use conure_e2e::process::run_lines;
 use conure_e2e::progress::step;
 
 use crate::cargo::{self, root, target};
-use crate::trials;
-
-/// A cold build of a Go program downloads its modules.
-const GO_LIMIT: Duration = Duration::from_mins(20);
+use crate::{go, trials};
 
 /// The page that has the numbers.
 const PAGE: &str = "docs/benchmarks.md";
@@ -82,13 +77,7 @@ fn release(program: &str) -> PathBuf {
 fn compile_go(source: &str, package: &str, program: &Path) -> Result<PathBuf> {
     let name = program.file_name().unwrap_or_default().display().to_string();
     step(format!("compiling {name}"), |step| {
-        let mut go = Command::new("go");
-        go.args(["build", "-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-o"])
-            .arg(program)
-            .arg(package);
-        go.current_dir(root().join(source)).env("CGO_ENABLED", "0").env("GOFLAGS", "");
-        let log = cargo::logs().join(format!("bench-{name}.log"));
-        run_lines(&mut go, &log, GO_LIMIT, |line| step.at(line))
+        go::build(source, package, program, &format!("bench-{name}"), step)
             .with_context(|| format!("{name} needs Go; --help says how to leave it out"))
     })?;
     Ok(program.to_owned())

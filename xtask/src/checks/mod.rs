@@ -37,6 +37,18 @@ pub(crate) fn run(fast: bool) -> Result<ExitCode> {
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The charts and what is made from them, without an API server.
+#[expect(clippy::print_stdout, reason = "the table and the verdict are this program's answer")]
+pub(crate) fn charts_alone() -> Result<ExitCode> {
+    let mut report = Report::new();
+    if let Some(tools) = report.stage("packages and tools", || Ok((cluster::tools()?, String::new()))) {
+        charts::check(&mut report, &tools);
+        charts::check_with_their_judges(&mut report);
+    }
+    println!("{}", report.render(Some("every other check")));
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Sees to the programs that tests start; without root, what is missing is named.
 fn programs(fast: bool) -> Result<()> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
@@ -63,6 +75,7 @@ fn kubernetes(report: &mut Report) {
         ]);
     };
     charts::check(report, &tools);
+    charts::check_with_their_judges(report);
     leftovers::check(report, Instance::TEST, &tools);
     end_to_end::check(report, Instance::TEST, &tools);
     // Last: it is the longest, and fails only with the Dockerfiles.
