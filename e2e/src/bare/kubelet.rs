@@ -148,7 +148,11 @@ impl Pods {
         let running =
             Running { namespace: namespace.clone(), name: name.clone(), ip, since, ready: false, server };
         self.running.insert(uid.clone(), running);
-        self.members.start(ip, Life::new(&namespace, &name, &volume, role));
+        let mut images =
+            pod.spec.iter().flat_map(|spec| &spec.containers).filter_map(|one| one.image.as_deref());
+        let mut life = Life::new(&namespace, &name, &volume, role);
+        life.runs(images.next_back().unwrap_or_default());
+        self.members.start(ip, life);
         self.show(&uid, self.members.ready(ip)).await
     }
 

@@ -35,6 +35,9 @@ pub enum Mood {
     Fails,
 }
 
+/// What members are whose image says nothing of versions.
+const VERSION: &str = "0.1.0";
+
 /// A running member.
 #[derive(Debug, Clone)]
 pub(super) struct Life {
@@ -43,13 +46,22 @@ pub(super) struct Life {
     /// The uid of its claim.
     pub(super) volume: String,
     pub(super) role: Role,
+    version: String,
     mood: Mood,
 }
 
 impl Life {
     pub(super) fn new(namespace: &str, name: &str, volume: &str, role: Role) -> Self {
         let (namespace, name, volume) = (namespace.to_owned(), name.to_owned(), volume.to_owned());
-        Self { namespace, name, volume, role, mood: Mood::Well }
+        Self { namespace, name, volume, role, version: VERSION.to_owned(), mood: Mood::Well }
+    }
+
+    /// It is of the version that its image's tag names, where the tag names one.
+    pub(super) fn runs(&mut self, image: &str) {
+        let tag = image.rsplit_once(":v").map_or("", |(_, version)| version);
+        if tag.split('.').count() == 3 {
+            tag.clone_into(&mut self.version);
+        }
     }
 }
 
@@ -330,7 +342,7 @@ async fn status(State(member): State<Member>) -> Answer {
         applied_index: index,
         incarnation: u64::from(group.is_some()),
         cluster_id: found.map(|(id, _)| id).unwrap_or_default(),
-        version: "0.1.0".to_owned(),
+        version: life.version.clone(),
         health: "ok".to_owned(),
     })
 }

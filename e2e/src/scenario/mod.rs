@@ -102,6 +102,8 @@ pub const STEPS: &[Step] = &[
     step!(under load lease::deleted_operator_leaves_its_lease_to_the_next),
     step!(under load lease::operator_that_lost_its_lease_ends_and_waits_for_it),
     step!(under load rollout::changed_template_rolls_one_member_at_a_time_leader_last),
+    step!(named only under load rollout::bad_image_stops_at_the_first_member_and_goes_back_with_the_spec),
+    step!(named only local under load rollout::version_too_far_away_is_refused_and_the_rest_is_rolled),
     step!(local under load plugin::kubectl_conure_shows_and_changes_what_there_is),
     step!(under load rollout::disruption_budget_goes_and_comes_as_asked),
     step!(under load bad_input::invalid_clusters_are_refused_with_the_mend),

@@ -5,6 +5,7 @@
 
 mod deaths;
 mod plugin;
+mod versions;
 mod weathers;
 
 use std::env;
@@ -26,8 +27,11 @@ fn main() -> ExitCode {
     let (flags, words): (Vec<String>, Vec<String>) = env::args().partition(|word| word.starts_with('-'));
     let words = words.get(1..).unwrap_or_default();
     let chosen = |(name, _): &Case| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    let cases: Vec<Case> =
-        [deaths::cases(), weathers::cases(), plugin::cases()].into_iter().flatten().filter(chosen).collect();
+    let cases: Vec<Case> = [deaths::cases(), weathers::cases(), plugin::cases(), versions::cases()]
+        .into_iter()
+        .flatten()
+        .filter(chosen)
+        .collect();
     let mut arguments = Arguments::from_iter(["operator".to_owned()].into_iter().chain(flags));
     arguments.test_threads = Some(1);
     if arguments.list {
