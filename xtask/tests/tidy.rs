@@ -154,3 +154,27 @@ fn every_documented_command_is_run_or_says_why_not() {
     assert!(seen > 0, "found no shell block at all");
     assert_none(&wrong, "a shell block in the docs is run by a test that reads the page, or says why not");
 }
+
+/// The names of tests on the page of capabilities: words in backticks with two underscores or more.
+fn named_tests(page: &str) -> Vec<&str> {
+    page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 1).collect()
+}
+
+#[test]
+fn every_test_that_the_capabilities_name_is_there() {
+    let page = fs::read_to_string(root().join("docs/capabilities.md")).unwrap();
+    let sources = files(&[".rs"]);
+    let named = named_tests(&page);
+    assert!(named.len() > 50, "only {} names were found", named.len());
+    let missing: Vec<String> = named
+        .into_iter()
+        // Pages of others that were looked at.
+        .filter(|name| !matches!(*name, "operator_capability_levels"))
+        .filter(|name| {
+            let (function, word) = (format!("fn {name}("), format!("\"{name}\""));
+            !sources.iter().any(|(_, text)| text.contains(&function) || text.contains(&word))
+        })
+        .map(str::to_owned)
+        .collect();
+    assert_none(&missing, "docs/capabilities.md names tests that are not there");
+}
