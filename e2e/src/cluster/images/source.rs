@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_mins(45);
 /// In place of the official image of Rust: what rustc needs to link. The toolchain itself is mounted.
 const RUST_BASE: Base = Base {
     name: "base-rust",
-    packages: "base-files,ca-certificates,coreutils,dash,gcc,libc6-dev",
+    packages: "base-files,ca-certificates,coreutils,dash,diffutils,findutils,gcc,grep,libc6-dev,make,mawk,sed",
     dockerfile: "RUN [\"/bin/ln\", \"-s\", \"gcc\", \"/usr/bin/cc\"]
 ENV CARGO_HOME=/usr/local/cargo
 ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -8,8 +8,8 @@ use super::{Fault, Scene};
 use crate::cluster::{Held, LOOK};
 use crate::disk::Loss;
 
-/// The exit code of a member whose storage failed.
-const STORAGE_FAILED: i32 = 1;
+/// The exit codes of a member whose storage failed: while it ran, and while it opened its data directory.
+const STORAGE_FAILED: [i32; 2] = [1, 2];
 
 /// How long a member may stay away until its log is gone elsewhere.
 const AWAY_LIMIT: Duration = Duration::from_secs(60);
@@ -17,16 +17,16 @@ const AWAY_LIMIT: Duration = Duration::from_secs(60);
 /// How long its way back is looked at; other faults may be in it.
 const BACK_LIMIT: Duration = Duration::from_secs(10);
 
-/// A member that ended because of its disk ended as documented; it starts again.
-fn start_again(victim: &mut Held) -> Result<()> {
+/// A member that ended because of its disk ended as documented.
+fn ended_by_its_disk(victim: &mut Held) -> Result<()> {
     if let Some(status) = victim.ended()? {
         ensure!(
-            status.code() == Some(STORAGE_FAILED),
-            "{} ended with {status} over a failing disk, not with exit code {STORAGE_FAILED}",
+            status.code().is_some_and(|code| STORAGE_FAILED.contains(&code)),
+            "{} ended with {status} over its disk, not with one of the exit codes {STORAGE_FAILED:?}",
             victim.place.name
         );
     }
-    if victim.runs() { Ok(()) } else { victim.start(false) }
+    Ok(())
 }
 
 pub(super) async fn full_disk(scene: &mut Scene) -> Result<()> {
@@ -35,7 +35,8 @@ pub(super) async fn full_disk(scene: &mut Scene) -> Result<()> {
     scene.began(Fault::FullDisk, &victim.place.name);
     scene.hold(2_000..10_000).await;
     victim.volume.set_full(false);
-    start_again(&mut victim)
+    ended_by_its_disk(&mut victim)?;
+    if victim.runs() { Ok(()) } else { victim.start(false) }
 }
 
 pub(super) async fn failing_fsync(scene: &mut Scene) -> Result<()> {
@@ -44,14 +45,7 @@ pub(super) async fn failing_fsync(scene: &mut Scene) -> Result<()> {
     scene.began(Fault::FailingFsync, &victim.place.name);
     // It may see no write meanwhile, then it does not notice.
     scene.hold(1_000..5_000).await;
-    let noticed = victim.ended()?;
-    if let Some(status) = noticed {
-        ensure!(
-            status.code() == Some(STORAGE_FAILED),
-            "{} ended with {status} over a failing fsync, not with exit code {STORAGE_FAILED}",
-            victim.place.name
-        );
-    }
+    ended_by_its_disk(&mut victim)?;
     victim.kill()?;
     tokio::task::block_in_place(|| victim.volume.lose_power(Loss::All))?;
     victim.volume.set_broken(false);
