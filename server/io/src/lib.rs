@@ -83,6 +83,7 @@ pub trait File: Debug + Send + Sync + 'static {
     fn try_lock(&self) -> io::Result<()>;
 
     /// Maps the first `len` bytes read-only. Later writes through this file are seen in the map.
-    /// The caller must not shrink the file below `len` while the map lives.
+    /// The caller must not shrink the file below `len` while the map lives, and must not change bytes of the map that
+    /// somebody borrows.
     fn map(&self, len: usize) -> io::Result<Map>;
 }

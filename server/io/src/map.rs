@@ -8,7 +8,7 @@ use std::ops::Deref;
 /// The first bytes of a file, mapped read-only.
 ///
 /// The bytes may change under a holder only where the file's one writer writes to ranges that no reader
-/// uses: the owner of the file format must keep that promise (copy-on-write pages do).
+/// uses, or writes the same bytes once more: the owner of the file format must keep that promise (copy-on-write pages do).
 pub struct Map(memmap2::Mmap);
 
 impl Map {
@@ -21,8 +21,15 @@ impl Map {
                 "the file is shorter than the map asked for",
             ));
         }
-        // SAFETY: the file is held under an exclusive lock, is never cut below a living map, and its writer
-        // only writes ranges that no reader looks at. A fault of the disk under the map is a SIGBUS: a crash.
+        // SAFETY: the bytes of a slice of the map must not change, nor go, while the slice is borrowed. Nothing here can
+        // enforce that; it is a promise of those who call [`crate::File::map`], the storage engine alone:
+        // - Other processes: the file is held under an exclusive lock, which all programs of ours take before they write.
+        // - Change: the engine's one writer writes only to pages that no snapshot can reach, and whoever looks at the
+        //   map reaches pages through a snapshot. There is one exception: opening a file writes the runs of its last
+        //   commit once more, straight out of the map that it borrows them from. Each byte is written over by itself, so
+        //   that a reader of the map sees the same whether the write came before, after or in the middle.
+        // - Length: the engine cuts the file only where no living map reaches. A file that another program cuts, or a
+        //   disk that cannot read a page, is a SIGBUS: the process ends, and no wrong byte is seen.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
         Ok(Self(map))
     }

@@ -109,6 +109,29 @@ fn a_failing_write_is_short_and_a_full_disk_refuses() {
 }
 
 #[test]
+fn a_cut_and_a_sync_of_the_directory_fail_when_told_to_and_leave_what_was() {
+    let disk = SimDisk::new();
+    let file = disk.open("a", OpenMode::CreateNew).unwrap();
+    file.write_all_at(&[1; 2048], 0).unwrap();
+    disk.fail_cut_after(1);
+    disk.fail_dir_sync_after(1);
+    file.set_len(4096).unwrap();
+    file.set_len(1024).unwrap();
+    assert!(file.set_len(512).is_err());
+    assert_eq!(file.len().unwrap(), 1024);
+    file.set_len(512).unwrap();
+    disk.sync_dir().unwrap();
+    disk.rename("a", "b").unwrap();
+    assert!(disk.sync_dir().is_err());
+    let names = |disk: &SimDisk| -> BTreeSet<Vec<String>> {
+        (0..100).map(|seed| disk.crash_image(disk.ops(), seed).unwrap().list().unwrap()).collect()
+    };
+    assert_eq!(names(&disk), BTreeSet::from([vec!["a".to_owned()], vec!["b".to_owned()]]));
+    disk.sync_dir().unwrap();
+    assert_eq!(names(&disk), BTreeSet::from([vec!["b".to_owned()]]));
+}
+
+#[test]
 fn the_map_shows_later_writes_and_the_lock_is_exclusive() {
     let disk = SimDisk::new();
     let file = disk.open("a", OpenMode::CreateNew).unwrap();

@@ -8,6 +8,8 @@ use super::crash::SECTOR;
 pub(super) struct Faults {
     pub(super) write_in: Option<u64>,
     pub(super) sync_in: Option<u64>,
+    pub(super) cut_in: Option<u64>,
+    pub(super) dir_sync_in: Option<u64>,
     pub(super) room: Option<u64>,
 }
 
@@ -28,6 +30,10 @@ fn due(counter: &mut Option<u64>) -> bool {
 
 fn input_output_error() -> io::Error {
     io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
+}
+
+fn fail_if(due: bool) -> io::Result<()> {
+    if due { Err(input_output_error()) } else { Ok(()) }
 }
 
 fn no_space() -> io::Error {
@@ -68,6 +74,14 @@ impl Faults {
     }
 
     pub(super) fn on_sync(&mut self) -> io::Result<()> {
-        if due(&mut self.sync_in) { Err(input_output_error()) } else { Ok(()) }
+        fail_if(due(&mut self.sync_in))
+    }
+
+    pub(super) fn on_cut(&mut self) -> io::Result<()> {
+        fail_if(due(&mut self.cut_in))
+    }
+
+    pub(super) fn on_dir_sync(&mut self) -> io::Result<()> {
+        fail_if(due(&mut self.dir_sync_in))
     }
 }

@@ -146,6 +146,17 @@ impl SimDisk {
         self.state().faults.sync_in = Some(n);
     }
 
+    /// Lets `n` further calls of [`File::set_len`] that make a file shorter succeed and the one after them fail; the file
+    /// stays as long as it was.
+    pub fn fail_cut_after(&self, n: u64) {
+        self.state().faults.cut_in = Some(n);
+    }
+
+    /// Lets `n` further calls of [`Disk::sync_dir`] succeed and the one after them fail: no name is more durable for it.
+    pub fn fail_dir_sync_after(&self, n: u64) {
+        self.state().faults.dir_sync_in = Some(n);
+    }
+
     /// Refuses (`StorageFull`) what would make the files longer than `bytes` in all.
     pub fn limit_bytes(&self, bytes: u64) {
         self.state().faults.room = Some(bytes);
@@ -239,7 +250,9 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.state().journal.ops.push(Op::SyncDir);
+        let mut state = self.state();
+        state.faults.on_dir_sync()?;
+        state.journal.ops.push(Op::SyncDir);
         Ok(())
     }
 }
@@ -294,9 +307,12 @@ impl File for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.changing()?;
-        let growth = len.saturating_sub(state.inodes[self.inode].len);
+        let before = state.inodes[self.inode].len;
         let total = state.total_len();
-        state.faults.on_growth(growth, total)?;
+        state.faults.on_growth(len.saturating_sub(before), total)?;
+        if len < before {
+            state.faults.on_cut()?;
+        }
         self.file.set_len(len)?;
         state.inodes[self.inode].len = len;
         state.journal.ops.push(Op::SetLen { inode: self.inode, len });
