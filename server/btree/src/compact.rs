@@ -19,7 +19,7 @@ const CUTS_MAX: u32 = 4;
 #[non_exhaustive]
 pub struct CompactOptions {
     /// Pages that a step looks at before it commits: how long other writers wait for it, how much it writes at most, and
-    /// by how much the file may grow while it is compacted. Default 8,192.
+    /// by how much the file may grow while it is compacted. At least one is looked at. Default 8,192.
     pub step_pages: u32,
     /// How long a step waits for another write transaction to end. Default 60 s.
     pub wait_max: Duration,
@@ -98,8 +98,9 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// [`Error::WriterBusy`] when another write transaction did not end in time; [`Error::Corrupt`], [`Error::Io`],
-    /// [`Error::Poisoned`].
+    /// [`Error::WriterBusy`] when another write transaction did not end in time; [`Error::NoSpace`] and [`Error::Full`]
+    /// when there is no room for the copies that moving makes, after which the steps before that one last;
+    /// [`Error::Corrupt`], [`Error::Io`], [`Error::Poisoned`].
     pub fn compact(&self, options: CompactOptions) -> Result<CompactReport, Error> {
         let mut compaction = self.compaction(options);
         while compaction.step()? {}
@@ -118,16 +119,24 @@ impl Compaction {
     ///
     /// # Errors
     ///
-    /// [`Error::WriterBusy`], after which it may be called again; [`Error::Corrupt`], [`Error::Io`],
-    /// [`Error::Poisoned`].
+    /// [`Error::WriterBusy`], [`Error::NoSpace`] and [`Error::Full`], after which it may be called again;
+    /// [`Error::Corrupt`], [`Error::Io`], [`Error::Poisoned`].
     pub fn step(&mut self) -> Result<bool, Error> {
         if self.stage == Stage::Done {
             return Ok(false);
         }
+        let (stage, report) = (self.stage.clone(), self.report);
+        self.try_step().inspect_err(|_| {
+            // What the step did is undone, and is done again by the next one.
+            (self.stage, self.report) = (stage, report);
+        })
+    }
+
+    fn try_step(&mut self) -> Result<bool, Error> {
         let mut txn = self.db.begin_write_within(self.options.wait_max)?;
         let (end, live) = txn.pages();
         let mut looked_at = 0;
-        while looked_at < self.options.step_pages {
+        while looked_at < self.options.step_pages.max(1) {
             match &self.stage {
                 Stage::Begin => {
                     self.report.passes += 1;
@@ -146,6 +155,13 @@ impl Compaction {
                     let (target, moved) = (*target, *moved);
                     let (next, pages) = txn.compact_window(tree, position, target)?;
                     looked_at += pages;
+                    // Else a corrupt file could keep it going round.
+                    if next.as_ref().is_some_and(|next| *next <= *position) {
+                        return Err(Error::corrupt(
+                            0,
+                            format!("the branches of tree {tree:?} are out of order"),
+                        ));
+                    }
                     self.stage = match next {
                         Some(position) => Stage::Pass { tree: tree.clone(), position, target, moved },
                         None => match txn.tree_after(Some(tree))? {
@@ -181,7 +197,8 @@ impl Compaction {
 
     fn after_cut(&mut self, target: u32, moved: bool, cuts: u32, former_end: u64) {
         let stats = self.db.stats();
-        let live = stats.pages - stats.free_pages;
+        // A corrupt file may count more free pages than it has pages.
+        let live = stats.pages.saturating_sub(stats.free_pages);
         // The pages that the last step freed can be cut when the next commit is durable.
         self.stage = if cuts < CUTS_MAX && (cuts == 0 || stats.pages < former_end) {
             Stage::Cut { target, moved, cuts: cuts + 1 }

@@ -58,7 +58,8 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`], here and in all other methods.
+    /// [`Error::Corrupt`], here and in all other methods; [`Error::TxnFailed`] and [`Error::Poisoned`] where the cursor is
+    /// of a write transaction that can only be dropped.
     pub fn first(&mut self) -> Result<Option<Entry<'a>>, Error> {
         self.go(Bound::Unbounded, Way::Up)
     }
@@ -72,7 +73,8 @@ impl<'a> Cursor<'a> {
         self.go(Bound::Unbounded, Way::Down)
     }
 
-    /// Goes to the first entry whose key is not below `key`; past the last entry when there is none.
+    /// Goes to the first entry whose key is not below `key`; past the last entry when there is none. `key` is a place
+    /// among the keys: as the bounds of ranges, it may be empty, or longer than a key can be.
     ///
     /// # Errors
     ///
@@ -81,7 +83,8 @@ impl<'a> Cursor<'a> {
         self.go(Bound::Included(key), Way::Up)
     }
 
-    /// Goes to the last entry whose key is not above `key`; before the first entry when there is none.
+    /// Goes to the last entry whose key is not above `key`; before the first entry when there is none. `key` may be
+    /// anything, as in [`Cursor::seek`].
     ///
     /// # Errors
     ///

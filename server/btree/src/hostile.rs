@@ -8,7 +8,9 @@ use conure_io::{Disk, OpenMode, Random, SimDisk};
 
 use crate::meta::{self, Slot};
 use crate::page::{self, FIRST_PAGE};
-use crate::{Db, Durability, Error, Options};
+use crate::{CompactOptions, Db, Durability, Error, Options};
+
+mod made_by_hand;
 
 const NAME: &str = "tree.db";
 const PAGE: usize = 512;
@@ -83,7 +85,7 @@ fn corrupt_meta(random: &mut Random, bytes: &mut [u8]) {
             1 => meta.catalogue.level = u8::try_from(random.below(256)).unwrap(),
             2 => meta.catalogue.keys = random.next_u64(),
             3 => meta.end = telling_number(random, pages),
-            4 => meta.free_pages = random.next_u64(),
+            4 => meta.free_pages = random.below(u64::from(meta.end)),
             5 => meta.directory[0] = telling_number(random, pages),
             6 => meta.directory[1] = telling_number(random, pages),
             7 => meta.txn = [0, 1, u64::MAX, u64::MAX / 2, 1 << 62][below(random, 5)],
@@ -126,6 +128,8 @@ fn use_it(disk: &SimDisk) -> u32 {
             txn.commit(if round % 2 == 0 { Durability::Durable } else { Durability::Eventual })
         }));
     }
+    note(db.check().map(drop));
+    note(db.compact(CompactOptions { step_pages: 20, ..CompactOptions::default() }).map(drop));
     note(db.check().map(drop));
     errors
 }

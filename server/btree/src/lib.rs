@@ -49,6 +49,7 @@ mod error;
 mod hash;
 #[cfg(test)]
 mod hostile;
+mod limits;
 mod meta;
 mod node;
 mod node_mut;

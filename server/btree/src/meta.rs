@@ -5,7 +5,7 @@
 
 use crate::bytes::{get_u32, get_u64, put_u32, put_u64, word};
 use crate::node::LEVEL_MAX;
-use crate::page::{FIRST_PAGE, PageId};
+use crate::page::{FIRST_PAGE, HEADER, PageId};
 
 pub(crate) const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"CONUREBT";
@@ -61,6 +61,22 @@ pub(crate) enum Slot {
 /// How many directory pages a meta page can name.
 pub(crate) fn directory_len(page_size: usize) -> usize {
     page_size / 32
+}
+
+/// How many pages have their bits in one zone.
+pub(crate) fn zone_pages(page_size: usize) -> usize {
+    (page_size - HEADER) * 8
+}
+
+/// How many zones a directory page can name.
+pub(crate) fn zones_in_directory(page_size: usize) -> usize {
+    (page_size - HEADER) / 4
+}
+
+/// How many pages a file can have: as many as the directories of a meta page cover.
+pub(crate) fn pages_max(page_size: usize) -> u64 {
+    let zones = (zones_in_directory(page_size) * directory_len(page_size)) as u64;
+    (zones * zone_pages(page_size) as u64).min(u64::from(u32::MAX))
 }
 
 /// How many runs a meta page can list.
@@ -153,10 +169,14 @@ fn parse(payload: &[u8], page_size: usize) -> Option<Meta> {
     let listed = get_u32(payload, 68) as usize;
     let level = u8::try_from(get_u32(payload, 44)).ok()?;
     let txn = get_u64(payload, 32);
+    let (end, free_pages) = (get_u32(payload, 56), get_u64(payload, 60));
     let sound = get_u32(payload, 20) as usize == page_size
         && txn <= TXN_MAX
         && level <= LEVEL_MAX
-        && get_u32(payload, 56) >= FIRST_PAGE
+        && end >= FIRST_PAGE
+        && u64::from(end) <= pages_max(page_size)
+        // The meta pages are never free.
+        && free_pages <= u64::from(end - FIRST_PAGE)
         && listed <= list_len_max(page_size);
     if !sound {
         return None;
@@ -167,8 +187,8 @@ fn parse(payload: &[u8], page_size: usize) -> Option<Meta> {
         file_id: get_u64(payload, 24),
         txn,
         catalogue: TreeState { root: get_u32(payload, 40), level, keys: get_u64(payload, 48) },
-        end: get_u32(payload, 56),
-        free_pages: get_u64(payload, 60),
+        end,
+        free_pages,
         directory: (0..directory_len(page_size)).map(|i| get_u32(payload, FIXED + 4 * i)).collect(),
         list: (0..listed)
             .map(|i| (get_u32(payload, list_at + 8 * i), get_u32(payload, list_at + 8 * i + 4)))
@@ -234,6 +254,26 @@ mod tests {
             assert!(matches!(decode(1, &page), Slot::Whole(found) if found == wanted));
             assert_eq!(label(1, &page[..SECTOR]), Label::Ours { page_size });
             assert!(matches!(decode(0, &page), Slot::Damaged { .. }), "the other slot's page is none");
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_file_can_have_are_damage() {
+        for page_size in [512, 4096] {
+            let most = u32::try_from(pages_max(page_size)).unwrap();
+            for (end, free_pages, sound) in [
+                (2, 0, true),
+                (1, 0, false),
+                (99, 97, true),
+                (99, 98, false),
+                (99, u64::MAX, false),
+                (most, 0, true),
+                (most + 1, 0, false),
+            ] {
+                let page = Meta { end, free_pages, ..meta(page_size, 12) }.encode(0);
+                let whole = matches!(decode(0, &page), Slot::Whole(_));
+                assert_eq!(whole, sound, "pages of {page_size}: end {end}, {free_pages} free");
+            }
         }
     }
 

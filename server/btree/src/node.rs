@@ -11,6 +11,8 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::bytes::{get_u16, get_u32};
 use crate::page::{COUNT, EXTRA, FIRST_PAGE, GARBAGE, HEADER, Kind, LEVEL, OUTSIDE_COUNT, PageId, SKIP};
 
@@ -26,6 +28,9 @@ pub(crate) const BRANCH_CELL: usize = 6;
 pub(crate) fn is_outside(leaf_cell: &[u8]) -> bool {
     get_u16(leaf_cell, 2) == OUTSIDE
 }
+
+/// Bytes of the longest run that a node can have.
+const LEN_MAX: usize = 1 << 16;
 
 /// Levels above the leaves that a tree may have; 2^32 pages need fewer.
 pub(crate) const LEVEL_MAX: u8 = 40;
@@ -205,7 +210,8 @@ impl<'a> Node<'a> {
         after.saturating_sub(1)
     }
 
-    /// Whether every slot and cell lies where it may. The order of keys is not looked at.
+    /// Whether every slot and cell lies where it may. The order of keys is not looked at, nor whether cells overlap:
+    /// that is for [`Node::cells_are_disjoint`].
     pub(crate) fn validate(data: &'a [u8]) -> Result<(), &'static str> {
         let node = Self::new(data);
         let kind = Kind::of(data);
@@ -214,6 +220,10 @@ impl<'a> Node<'a> {
         }
         if node.level() > LEVEL_MAX {
             return Err("its level is impossible");
+        }
+        // Slots and the header say offsets and lengths in 16 bits.
+        if data.len() > LEN_MAX {
+            return Err("it is longer than any node can be");
         }
         let slots_end = HEADER + SLOT * node.count();
         let start = node.cells_start();
@@ -240,6 +250,8 @@ impl<'a> Node<'a> {
                 }
             } else if node.child(i) < FIRST_PAGE || (i == 0) != node.key(i).is_empty() {
                 return Err("a child entry is impossible");
+            } else if node.key(i).len() > crate::MAX_KEY_BYTES {
+                return Err("a key has an impossible length");
             }
         }
         // So that the cells always fit when the node is built anew.
@@ -253,6 +265,24 @@ impl<'a> Node<'a> {
             return Err("a slot does not hold the head of its key");
         }
         Ok(())
+    }
+
+    /// Whether no two cells share a byte, as changing the node takes for granted. Reading one where they do harms nobody.
+    pub(crate) fn cells_are_disjoint(&self) -> bool {
+        let mut taken: SmallVec<[u64; 64]> = SmallVec::from_elem(0, self.data.len().div_ceil(64));
+        (0..self.count()).all(|i| {
+            let Range { start: mut at, end } = self.cell_range(i);
+            while at < end {
+                let upto = end.min((at / 64 + 1) * 64);
+                let bits = (u64::MAX >> (64 - (upto - at))) << (at % 64);
+                let Some(word) = taken.get_mut(at / 64).filter(|word| **word & bits == 0) else {
+                    return false;
+                };
+                *word |= bits;
+                at = upto;
+            }
+            true
+        })
     }
 
     fn heads_are_right(&self) -> bool {

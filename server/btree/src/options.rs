@@ -2,16 +2,20 @@
 
 use crate::Error;
 
+/// The longest step that may be asked for, so that a length and a step never overflow.
+const GROWTH_BYTES_MAX: u64 = 1 << 40;
+
 /// How a database file is made and grows. The page size counts only when the file is made.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// Bytes in a page: a power of two from 512 to 32,768. Default 4,096.
     pub page_size_bytes: u32,
-    /// The file grows by an eighth of its length, but at least by this many bytes. Default 1 MiB.
+    /// The file grows by an eighth of its length, but at least by this many bytes: 1 TiB at most. Default 1 MiB.
     pub growth_bytes_min: u64,
     /// Puts are refused with [`Error::Full`] when the file would become longer than this; deletes may go beyond
-    /// it by the few pages that they need. Default none.
+    /// it by the few pages that they need. The first write transaction then reads which pages are free, of the whole
+    /// file. Default none.
     pub file_bytes_max: Option<u64>,
     /// A write transaction keeps about this many bytes of changed pages in memory before it writes them ahead
     /// of its commit. A transaction that changes more than that in random order becomes much slower, because it writes
@@ -40,6 +44,9 @@ impl Options {
     pub(crate) fn check(&self) -> Result<(), Error> {
         if !(512..=32_768).contains(&self.page_size_bytes) || !self.page_size_bytes.is_power_of_two() {
             return Err(Error::BadOption("page_size_bytes must be a power of two from 512 to 32768"));
+        }
+        if self.growth_bytes_min > GROWTH_BYTES_MAX {
+            return Err(Error::BadOption("growth_bytes_min must be 1 TiB (2^40) at most"));
         }
         Ok(())
     }

@@ -76,6 +76,7 @@ impl<'a> Place<'a> {
         way: Way,
     ) -> Result<bool, Error> {
         self.stack.clear();
+        source.check_readable()?;
         if tree.root == 0 {
             return Ok(false);
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::Error;
 use crate::cursor::Cursor;
 use crate::db::{Shared, Snapshot};
+use crate::limits::{check_key, check_tree_name};
 use crate::meta::TreeState;
 use crate::place;
 use crate::range::Range;
@@ -56,8 +57,9 @@ impl ReadTxn {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`].
+    /// [`Error::BadTreeName`]; [`Error::Corrupt`].
     pub fn tree(&self, name: &str) -> Result<Option<Tree<'_>>, Error> {
+        check_tree_name(name)?;
         let found = place::get(&*self.snapshot, self.snapshot.catalogue, name.as_bytes())?;
         let state = found.map(TreeState::decode).transpose()?;
         Ok(state.map(|state| Tree { snapshot: &self.snapshot, state }))
@@ -98,8 +100,9 @@ impl<'a> Tree<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] when a page on the way is not what was written.
+    /// [`Error::KeyEmpty`], [`Error::KeyTooLong`]; [`Error::Corrupt`] when a page on the way is not what was written.
     pub fn get(&self, key: &[u8]) -> Result<Option<ValueRef<'a>>, Error> {
+        check_key(key)?;
         place::get(self.snapshot, self.state, key)
     }
 

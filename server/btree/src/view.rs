@@ -45,13 +45,20 @@ impl View {
         self.page_size
     }
 
+    /// How many runs were verified.
+    #[cfg(test)]
+    pub(crate) fn verified_runs(&self) -> u32 {
+        self.verified.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
+    }
+
     fn is_verified(&self, id: PageId) -> bool {
         let word = self.verified.get(id as usize / 64);
         // The bit says only that the bytes under it will not change while somebody may look at them.
         word.is_some_and(|word| word.load(Ordering::Acquire) & (1 << (id % 64)) != 0)
     }
 
-    /// Says that the run's content is what this process wrote.
+    /// Says that the run's content is what this process wrote: it is not read back, so that a disk that changes it is found
+    /// out by [`crate::Db::check`] or after the file was opened again, and by no reader before.
     pub(crate) fn trust(&self, id: PageId, pages: u32) {
         self.distrust(id, pages);
         if let Some(word) = self.verified.get(id as usize / 64) {
@@ -135,6 +142,11 @@ pub(crate) trait Source {
 
     /// The newest commit that pages may come from.
     fn txn(&self) -> u64;
+
+    /// Refuses callers where what is read may be a change that was left half done.
+    fn check_readable(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The node at `id`, which must be of that level. Levels fall on the way down, so that no file can send a
     /// reader in circles.

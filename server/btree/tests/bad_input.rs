@@ -54,7 +54,7 @@ fn empty_and_too_long_keys_values_and_names_are_named_and_change_nothing() {
     assert!(matches!(tree.load_sorted([(&b""[..], b"v")]), Err(Error::KeyEmpty)));
     assert!(matches!(tree.load_sorted([(&long, b"v")]), Err(Error::KeyTooLong { .. })));
     assert!(matches!(tree.load_sorted([(b"k", &large)]), Err(Error::ValueTooLong { .. })));
-    assert!(tree.is_empty());
+    assert!(tree.is_empty().unwrap());
     tree.put(&long[1..], &large[1..]).unwrap();
     tree.put(b"", b"").unwrap_err();
     // Bounds of ranges may be anything.
@@ -66,6 +66,31 @@ fn empty_and_too_long_keys_values_and_names_are_named_and_change_nothing() {
     assert_eq!(tree.get(&long[1..]).unwrap(), Some(&large[1..]));
     assert_eq!(tree.len(), 1);
     assert_clean(&db);
+}
+
+#[test]
+fn readers_hear_of_impossible_keys_and_names_what_writers_do() {
+    let db = open(&SimDisk::new(), options(512)).unwrap();
+    put(&db, b"k", Durability::Eventual).unwrap();
+    let read = db.begin_read().unwrap();
+    assert!(matches!(read.tree(""), Err(Error::BadTreeName { len: 0 })));
+    assert!(matches!(read.tree(&"x".repeat(256)), Err(Error::BadTreeName { len: 256 })));
+    let tree = read.tree("t").unwrap().unwrap();
+    let long = vec![b'a'; MAX_KEY_BYTES + 1];
+    assert!(matches!(tree.get(b""), Err(Error::KeyEmpty)));
+    assert!(matches!(tree.get(&long), Err(Error::KeyTooLong { len }) if len == MAX_KEY_BYTES + 1));
+    // Places among the keys may be anything, in snapshots as in transactions.
+    let mut txn = db.begin_write().unwrap();
+    let writing = txn.tree("t").unwrap();
+    for (mut cursor, range, prefix) in [
+        (tree.cursor(), tree.range(&long[..]..), tree.prefix(&long)),
+        (writing.cursor(), writing.range(&long[..]..), writing.prefix(&long)),
+    ] {
+        assert_eq!(cursor.seek(b"").unwrap().unwrap().0, b"k");
+        assert_eq!(cursor.seek(&long).unwrap().unwrap().0, b"k");
+        assert_eq!(cursor.seek_back(&long).unwrap(), None);
+        assert_eq!((range.count(), prefix.count()), (1, 0));
+    }
 }
 
 #[test]
@@ -98,6 +123,21 @@ fn a_transaction_that_an_error_left_half_done_can_only_be_dropped() {
     assert!(matches!(tree.put(b"k", b""), Err(Error::TxnFailed)));
     assert!(matches!(tree.get(b"k"), Err(Error::TxnFailed)));
     assert!(matches!(tree.delete(b"k"), Err(Error::TxnFailed)));
+    // What was there before is not what the transaction was about to leave: it is not answered either.
+    assert!(matches!(tree.len(), Err(Error::TxnFailed)));
+    assert!(matches!(tree.is_empty(), Err(Error::TxnFailed)));
+    let mut cursor = tree.cursor();
+    for found in [cursor.seek(b"kept"), cursor.seek_back(b"kept"), cursor.first(), cursor.last()] {
+        assert!(matches!(found, Err(Error::TxnFailed)), "{found:?}");
+    }
+    assert!(matches!((cursor.next(), cursor.prev()), (Err(Error::TxnFailed), Err(Error::TxnFailed))));
+    assert_eq!(cursor.current().unwrap(), None);
+    drop(cursor);
+    for mut entries in [tree.range(..), tree.prefix(b"kept")] {
+        assert!(matches!(entries.next(), Some(Err(Error::TxnFailed))));
+        assert!(entries.next().is_none(), "the error is the last item");
+    }
+    assert!(matches!(tree.range(..).next_back(), Some(Err(Error::TxnFailed))));
     assert!(matches!(txn.tree("t").err(), Some(Error::TxnFailed)));
     assert!(matches!(txn.commit(Durability::Durable), Err(Error::TxnFailed)));
     assert_eq!(contents(&db.begin_read().unwrap()).unwrap(), before);
@@ -212,6 +252,19 @@ fn options_that_cannot_be_used_are_named() {
     for page_size in [0, 256, 1000, 65_536] {
         let error = open(&SimDisk::new(), options(page_size)).unwrap_err();
         assert!(matches!(error, Error::BadOption(what) if what.contains("page_size_bytes")), "{error}");
+    }
+    for (growth, good) in [(0, true), (1 << 40, true), ((1 << 40) + 1, false), (u64::MAX, false)] {
+        let disk = SimDisk::new();
+        let mut chosen = options(512);
+        chosen.growth_bytes_min = growth;
+        match open(&disk, chosen) {
+            Ok(_) => assert!(good, "steps of {growth} bytes"),
+            Err(Error::BadOption(what)) => {
+                assert!(!good && what.contains("growth_bytes_min"), "{growth}: {what}")
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(disk.list().unwrap().len(), usize::from(good), "nothing is made where an option is bad");
     }
 }
 

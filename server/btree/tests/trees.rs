@@ -27,7 +27,7 @@ fn a_transaction_reads_its_own_changes() {
         for (key, value) in &model {
             assert_eq!(tree.get(key).unwrap(), Some(value.as_slice()));
         }
-        assert_eq!(tree.len(), model.len() as u64);
+        assert_eq!(tree.len().unwrap(), model.len() as u64);
         txn.commit(if round % 2 == 0 { Durability::Eventual } else { Durability::Durable }).unwrap();
         assert_clean(&db);
     }

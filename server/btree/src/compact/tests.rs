@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use conure_io::{Random, SimDisk};
 
-use super::CompactOptions;
+use super::{CompactOptions, Stage};
 use crate::testing::{Model, assert_clean, assert_reads, open_on};
 use crate::{Db, Durability, Error};
 
@@ -185,6 +185,43 @@ fn a_compaction_waits_for_its_turn_and_lets_others_have_theirs() {
         }
         done.store(true, Ordering::Relaxed);
     });
+    assert_reads(&db.begin_read().unwrap(), "t", &model);
+    assert_clean(&db);
+}
+
+#[test]
+fn steps_of_no_page_look_at_one() {
+    let disk = SimDisk::new();
+    let db = open_on(&disk, 512);
+    let mut random = Random::new(10);
+    let mut model = Model::new();
+    changes(&db, &mut random, &mut model, 600, 2000, 0);
+    let mut compaction = db.compaction(CompactOptions { step_pages: 0, ..CompactOptions::default() });
+    let mut steps = 0;
+    while compaction.step().unwrap() {
+        steps += 1;
+        assert!(steps < 5000, "it goes on for ever");
+    }
+    assert_reads(&db.begin_read().unwrap(), "t", &model);
+    assert_clean(&db);
+}
+
+#[test]
+fn a_step_that_found_no_room_is_taken_again() {
+    let disk = SimDisk::new();
+    let db = open_on(&disk, 512);
+    let mut random = Random::new(11);
+    let mut model = Model::new();
+    changes(&db, &mut random, &mut model, 3000, 4000, 0);
+    db.sync().unwrap();
+    disk.limit_bytes(db.stats().file_bytes);
+    let mut compaction = db.compaction(CompactOptions::default());
+    let error = compaction.step().unwrap_err();
+    assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+    assert_eq!((compaction.report().passes, &compaction.stage), (0, &Stage::Begin));
+    assert_reads(&db.begin_read().unwrap(), "t", &model);
+    disk.clear_faults();
+    while compaction.step().unwrap() {}
     assert_reads(&db.begin_read().unwrap(), "t", &model);
     assert_clean(&db);
 }

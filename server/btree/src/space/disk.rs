@@ -3,6 +3,7 @@
 
 use crate::Error;
 use crate::bytes::{get_u32, get_u64, put_u32, put_u64, word};
+use crate::meta;
 use crate::page::{self, FIRST_PAGE, HEADER, Kind, PageId};
 use crate::view::View;
 
@@ -22,7 +23,7 @@ impl Space {
         if self.directory_loaded {
             return Ok(());
         }
-        for (i, chunk) in self.zones.chunks_mut((self.page_size - HEADER) / 4).enumerate() {
+        for (i, chunk) in self.zones.chunks_mut(meta::zones_in_directory(self.page_size)).enumerate() {
             let page = self.directory.get(i).copied().unwrap_or(0);
             if page == 0 {
                 chunk.fill(Zone { page: 0, loaded: true, dirty: false });

@@ -11,7 +11,8 @@ mod strips;
 
 use crate::Error;
 use crate::bytes::word;
-use crate::page::{FIRST_PAGE, HEADER, PageId};
+use crate::meta;
+use crate::page::{FIRST_PAGE, PageId};
 use crate::view::View;
 use strips::Strips;
 
@@ -84,17 +85,16 @@ impl Space {
     }
 
     fn zone_pages(&self) -> usize {
-        (self.page_size - HEADER) * 8
+        meta::zone_pages(self.page_size)
     }
 
     fn zones_in_directory(&self) -> usize {
-        (self.page_size - HEADER) / 4
+        meta::zones_in_directory(self.page_size)
     }
 
     /// How many pages the format can count.
     fn pages_max(&self) -> u64 {
-        let zones = (self.zones_in_directory() * self.directory.len()) as u64;
-        (zones * self.zone_pages() as u64).min(u64::from(u32::MAX))
+        meta::pages_max(self.page_size)
     }
 
     fn cover_end(&mut self) {

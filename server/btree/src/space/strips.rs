@@ -150,9 +150,12 @@ impl Space {
 
     /// Ready pages side by side on the strip that begins there, if they are enough.
     fn ready_on(&self, start: PageId) -> Option<Range<PageId>> {
-        let first = (start..=start + STRIP - NEEDED).find(|first| self.are_ready(*first, NEEDED))?;
-        let end = (first + NEEDED..start + STRIP).find(|page| !self.are_ready(*page, 1));
-        Some(first..end.unwrap_or(start + STRIP))
+        // A strip at the very end of what the format can count is shorter.
+        let strip_end = start.saturating_add(STRIP);
+        let first =
+            (start..=strip_end.saturating_sub(NEEDED)).find(|first| self.are_ready(*first, NEEDED))?;
+        let end = (first + NEEDED..strip_end).find(|page| !self.are_ready(*page, 1));
+        Some(first..end.unwrap_or(strip_end))
     }
 
     /// Makes a strip behind the pages in use, where the file is long enough already.

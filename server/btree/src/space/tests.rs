@@ -7,7 +7,7 @@ use conure_io::{Disk, File, OpenMode, Random, SimDisk};
 
 use super::*;
 use crate::meta::directory_len;
-use crate::page::{self, FIRST_PAGE};
+use crate::page::{self, FIRST_PAGE, HEADER};
 
 const PAGE: usize = 512;
 const SEED: u32 = 7;

@@ -20,7 +20,9 @@ use crate::cells::Cells;
 use crate::commit;
 use crate::db::{Shared, Writer};
 use crate::hash::PageMap;
+use crate::limits::check_tree_name;
 use crate::meta::TreeState;
+use crate::node::Node;
 use crate::node_mut::NodeMut;
 use crate::page::{self, HEADER, Kind, PageId};
 use crate::pins::Freed;
@@ -117,9 +119,7 @@ impl WriteTxn {
 
     /// Where in `trees` the tree of that name is.
     fn tree_state(&mut self, name: &str) -> Result<usize, Error> {
-        if name.is_empty() || name.len() > crate::MAX_TREE_NAME_BYTES {
-            return Err(Error::BadTreeName { len: name.len() });
-        }
+        check_tree_name(name)?;
         self.check_usable()?;
         if let Some(index) = self.trees.iter().position(|tree| tree.name == name) {
             return Ok(index);
@@ -157,8 +157,8 @@ impl WriteTxn {
     ///
     /// # Errors
     ///
-    /// [`Error::BadTreeName`] changes nothing. After [`Error::Corrupt`] and [`Error::Io`] the transaction can only be
-    /// dropped.
+    /// [`Error::BadTreeName`] changes nothing. After [`Error::NoSpace`], [`Error::Corrupt`] and [`Error::Io`] the
+    /// transaction can only be dropped.
     pub fn drop_tree(&mut self, name: &str) -> Result<bool, Error> {
         self.tree_state(name)?;
         self.failed = true;
@@ -185,7 +185,9 @@ impl WriteTxn {
     /// # Errors
     ///
     /// [`Error::Io`], after which the database is poisoned and only opening it again tells whether the commit
-    /// is on the disk; [`Error::NoSpace`], [`Error::TxnFailed`] and [`Error::Poisoned`], after which nothing has changed.
+    /// is on the disk. [`Error::NoSpace`], [`Error::TxnFailed`] and [`Error::Poisoned`], after which nothing has changed.
+    /// [`Error::Corrupt`] when a page of the catalogue or of the list of free pages is not what was written: nothing has
+    /// changed, but where the commit is durable the database may be poisoned, as after [`Error::Io`].
     pub fn commit(mut self, durability: Durability) -> Result<(), Error> {
         self.check_usable()?;
         // Whatever fails from here on leaves the transaction useless.
@@ -326,13 +328,19 @@ impl WriteTxn {
         Ok(())
     }
 
+    /// The node at `id`, which must be of that level and fit to be changed.
+    fn changeable(&self, id: PageId, level: u8) -> Result<Node<'_>, Error> {
+        let node = self.node(id, level)?;
+        if node.cells_are_disjoint() { Ok(node) } else { Err(Error::corrupt(id, "its cells overlap")) }
+    }
+
     /// Makes the node one that may be changed, and returns where it is now. A commit changes the root of whatever tree it
     /// changes, but of the other nodes rarely those that the commit before changed.
     fn own(&mut self, id: PageId, level: u8, is_root: bool) -> Result<PageId, Error> {
         if self.dirty.contains_key(&id) {
             return Ok(id);
         }
-        self.node(id, level)?;
+        self.changeable(id, level)?;
         let mut data = self.writer_mut().spare.pop().unwrap_or_default();
         let run = self.writer().view.run(id)?;
         data.clear();
@@ -433,6 +441,10 @@ impl Source for WriteTxn {
 
     fn txn(&self) -> u64 {
         self.txn
+    }
+
+    fn check_readable(&self) -> Result<(), Error> {
+        self.check_usable()
     }
 }
 

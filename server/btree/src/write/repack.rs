@@ -23,8 +23,8 @@ fn least(level: u8) -> usize {
     if level == 0 { 1 } else { 2 }
 }
 
-/// Where a compaction is in a tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where a compaction is in a tree; it goes upwards.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     /// The branches whose children are next, by their level; one more than the root's level for the root itself.
     pub(crate) level: u8,
@@ -45,10 +45,15 @@ impl WriteTxn {
         let Some(after) = after else { return Ok(Some(String::new())) };
         let lower = std::ops::Bound::Excluded(after.as_bytes());
         let mut names = Entries::new(self, self.catalogue, &(lower, std::ops::Bound::Unbounded));
-        names
-            .next()
-            .map(|entry| entry.map(|(name, _)| String::from_utf8_lossy(name).into_owned()))
-            .transpose()
+        let Some((name, _)) = names.next().transpose()? else { return Ok(None) };
+        // Another name, or one that is not above, could lead in circles.
+        match std::str::from_utf8(name) {
+            Ok(name) if name > after => Ok(Some(name.to_owned())),
+            _ => Err(Error::corrupt(
+                self.catalogue.root,
+                "the names of the trees are no text, or out of order",
+            )),
+        }
     }
 
     /// Works on the next window of the tree called `name`. Runs that reach past page `target` are moved nearer to the
@@ -265,6 +270,7 @@ impl WriteTxn {
         if id.saturating_add(pages) <= target {
             return Ok(None);
         }
+        self.changeable(id, level)?;
         let data = run.to_vec();
         let Some(new) = self.alloc_below(pages, id)? else { return Ok(None) };
         self.release(id)?;

@@ -196,7 +196,7 @@ fn unsorted_input_is_refused_and_what_came_before_it_stays() {
     assert!(matches!(result, Err(Error::Unsorted { position: 2 })), "{result:?}");
     let result = tree.load_sorted([("c", "2")]);
     assert!(matches!(result, Err(Error::Unsorted { position: 0 })), "{result:?}");
-    assert_eq!(tree.len(), 2);
+    assert_eq!(tree.len().unwrap(), 2);
     let mut appender = tree.appender().unwrap();
     assert!(matches!(appender.push(b"", b""), Err(Error::KeyEmpty)));
     appender.push(b"d", b"4").unwrap();

@@ -5,10 +5,11 @@ use std::ops::RangeBounds;
 use super::prune::Bounds;
 use super::{Appender, WriteTxn};
 use crate::cursor::Cursor;
+use crate::limits::check_key;
 use crate::place;
 use crate::range::Range;
 use crate::read::ValueRef;
-use crate::{Error, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::{Error, MAX_VALUE_BYTES};
 
 /// Pages that a put needs at most beside its value, twice over.
 const ROOM_PAGES: u64 = 64;
@@ -18,14 +19,6 @@ const ROOM_PAGES: u64 = 64;
 pub struct TreeMut<'txn> {
     txn: &'txn mut WriteTxn,
     index: usize,
-}
-
-fn check_key(key: &[u8]) -> Result<(), Error> {
-    match key.len() {
-        0 => Err(Error::KeyEmpty),
-        1..=MAX_KEY_BYTES => Ok(()),
-        len => Err(Error::KeyTooLong { len }),
-    }
 }
 
 /// Refuses an entry that cannot be stored; the length of its value.
@@ -41,15 +34,22 @@ impl<'txn> TreeMut<'txn> {
     }
 
     /// How many keys the tree holds.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.txn.trees[self.index].state.keys
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TxnFailed`], [`Error::Poisoned`].
+    pub fn len(&self) -> Result<u64, Error> {
+        self.txn.check_usable()?;
+        Ok(self.txn.trees[self.index].state.keys)
     }
 
     /// Whether the tree holds no keys.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    ///
+    /// # Errors
+    ///
+    /// As [`TreeMut::len`].
+    pub fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.len()? == 0)
     }
 
     /// The value of `key`, borrowed from the transaction.
@@ -63,7 +63,8 @@ impl<'txn> TreeMut<'txn> {
         place::get(&*self.txn, self.txn.trees[self.index].state, key)
     }
 
-    /// A cursor over the tree as the transaction sees it now.
+    /// A cursor over the tree as the transaction sees it now. Where the transaction can only be dropped, the cursor
+    /// answers [`Error::TxnFailed`], and so do ranges.
     #[must_use]
     pub fn cursor(&self) -> Cursor<'_> {
         Cursor::new(&*self.txn, self.txn.trees[self.index].state)

@@ -196,7 +196,7 @@ impl Machine {
         let entries: &Entries = model.entry(name.clone()).or_default();
         let tree = txn.tree(&name).unwrap();
         assert_eq!(tree.get(&key).unwrap(), entries.get(&key).map(Vec::as_slice));
-        assert_eq!(tree.len(), entries.len() as u64);
+        assert_eq!(tree.len().unwrap(), entries.len() as u64);
         let slices = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
         let wanted = entries_within(entries, &lower, &upper);
         let found: Vec<_> = tree.range(slices).map(Result::unwrap).collect();

@@ -115,3 +115,11 @@ fn strips_do_not_keep_a_file_long_that_is_compacted_between_small_commits() {
     assert!(stats.pages < live + live / 4 + 64, "{stats:?}");
     assert!(db.check().unwrap().is_clean());
 }
+
+#[test]
+fn a_strip_at_the_end_of_what_pages_can_be_numbered_is_none() {
+    let space = super::Space::new(512, vec![0; 16], 99, 0);
+    for start in [90, 98, u32::MAX - 20, u32::MAX - 8, u32::MAX] {
+        assert_eq!(space.ready_on(start), None);
+    }
+}
