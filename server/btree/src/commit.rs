@@ -149,7 +149,9 @@ pub(crate) fn grow_to(shared: &Shared, writer: &mut Writer, pages: u32) -> Resul
         .clamp(shared.options.growth_bytes_min, shared.options.growth_bytes_min.max(1 << 30));
     // Where the file waits to be cut, it is long enough already.
     if needed > writer.file_len {
-        let len = needed.max(writer.file_len + step).next_multiple_of(page_size);
+        // The step ends at the size limit; only what is needed itself may go beyond.
+        let limit = shared.options.file_bytes_max.map_or(u64::MAX, |limit| limit - limit % page_size);
+        let len = needed.max((writer.file_len + step).next_multiple_of(page_size).min(limit));
         // Where the disk is nearly full, there may be room for less than a step.
         writer.file_len = match allocate(shared, len) {
             Err(Error::NoSpace { .. }) if needed < len => allocate(shared, needed)?,

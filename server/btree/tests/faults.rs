@@ -101,33 +101,113 @@ fn a_full_disk_refuses_what_needs_room_and_the_rest_goes_on() {
 
 #[test]
 fn a_database_at_its_limit_still_reads_and_deletes_and_recovers() {
-    let disk = SimDisk::new();
-    let mut limited = options(4096);
-    limited.file_bytes_max = Some(2 << 20);
-    let db = open(&disk, limited).unwrap();
-    let mut keys = Vec::new();
-    let error = loop {
-        let key = u32::try_from(keys.len()).unwrap().to_be_bytes();
-        match put(&db, &key, Durability::Durable) {
-            Ok(()) => keys.push(key),
-            Err(error) => break error,
+    for limit in [700_000, 1 << 20, (1 << 20) + 300_001, 2 << 20, 3 << 20] {
+        let disk = SimDisk::new();
+        let mut limited = options(4096);
+        limited.file_bytes_max = Some(limit);
+        let db = open(&disk, limited).unwrap();
+        let mut keys = Vec::new();
+        let error = loop {
+            let key = u32::try_from(keys.len()).unwrap().to_be_bytes();
+            match put(&db, &key, Durability::Durable) {
+                Ok(()) => keys.push(key),
+                Err(error) => break error,
+            }
+            assert!(keys.len() < 20_000, "the limit was never met");
+        };
+        assert!(matches!(error, Error::Full { limit_bytes } if limit_bytes == limit), "{error}");
+        let full = db.stats().file_bytes;
+        assert!(full <= limit, "the file has {full} bytes, the limit is {limit}");
+        // The room that it keeps for deletes is what is left, and not half of the file.
+        assert!(full > limit - 400 * 1024, "the file has {full} bytes, the limit is {limit}");
+        let read = db.begin_read().unwrap();
+        assert_eq!(read.tree("t").unwrap().unwrap().len(), keys.len() as u64);
+        drop(read);
+        for chunk in keys.chunks(100) {
+            let mut txn = db.begin_write().unwrap();
+            for key in chunk {
+                assert!(txn.tree("t").unwrap().delete(key).unwrap());
+            }
+            txn.commit(Durability::Durable).unwrap();
         }
-        assert!(keys.len() < 20_000, "the limit was never met");
-    };
-    assert!(matches!(error, Error::Full { limit_bytes } if limit_bytes == 2 << 20), "{error}");
-    let read = db.begin_read().unwrap();
-    assert_eq!(read.tree("t").unwrap().unwrap().len(), keys.len() as u64);
-    drop(read);
-    for chunk in keys.chunks(100) {
-        let mut txn = db.begin_write().unwrap();
-        for key in chunk {
-            assert!(txn.tree("t").unwrap().delete(key).unwrap());
-        }
-        txn.commit(Durability::Durable).unwrap();
+        put(&db, b"again", Durability::Durable).unwrap();
+        let after = db.stats().file_bytes;
+        assert!(after <= limit, "deletes of a hundred keys made {full} bytes {after}, the limit is {limit}");
+        assert_clean(&db);
     }
-    put(&db, b"again", Durability::Durable).unwrap();
-    assert!(db.stats().pages * 4096 < 3 << 20);
-    assert_clean(&db);
+}
+
+#[test]
+fn where_the_file_cannot_be_cut_the_commit_stands_and_later_calls_are_refused() {
+    let mut met = [0; 2];
+    for n in 0..6 {
+        let disk = SimDisk::new();
+        let db = open(&disk, options(512)).unwrap();
+        for round in 0..40_u8 {
+            let mut txn = db.begin_write().unwrap();
+            (0..20).try_for_each(|key| txn.tree("t").unwrap().put(&[round, key], &[7; 300])).unwrap();
+            txn.commit(Durability::Durable).unwrap();
+        }
+        let mut txn = db.begin_write().unwrap();
+        txn.tree("t").unwrap().delete_range(&[2][..]..).unwrap();
+        txn.commit(Durability::Durable).unwrap();
+        let before = contents(&db.begin_read().unwrap()).unwrap();
+        // A reader of the longer file, until whose end nothing can be cut: the next transaction's beginning does it.
+        let reader = (n % 2 == 1).then(|| db.begin_read().unwrap());
+        let long = db.stats().file_bytes;
+        disk.fail_cut_after(0);
+        let compacted = db.compact(CompactOptions::default());
+        let error = if reader.is_some() {
+            compacted.unwrap();
+            drop(reader);
+            assert_eq!(db.stats().file_bytes, long, "nothing was cut under a reader");
+            let error = db.begin_write().unwrap_err();
+            assert!(matches!(error, Error::Io { what: "cut the database file", .. }), "{error}");
+            error
+        } else {
+            compacted.unwrap_err()
+        };
+        met[usize::from(matches!(error, Error::Poisoned { .. }))] += 1;
+        assert!(error.to_string().contains("cut the database file"), "it says why: {error}");
+        assert_poisoned(&db);
+        assert_eq!(db.stats().file_bytes, long);
+        let commit = db.stats().durable_commit;
+        assert_eq!(db.stats().commit, commit, "the commit before the cut succeeded");
+        drop(db);
+        for again in [disk.crash_image(disk.ops(), n).unwrap(), disk] {
+            let db = open(&again, options(512)).unwrap();
+            assert!(db.stats().commit >= commit);
+            assert!(contents(&db.begin_read().unwrap()).unwrap() == before, "what was committed is there");
+            assert_clean(&db);
+            db.compact(CompactOptions::default()).unwrap();
+            assert!(db.stats().file_bytes < long / 2, "the next one cuts it");
+        }
+    }
+    assert_eq!(met, [3, 3], "a transaction's beginning and a commit's end both met it");
+}
+
+#[test]
+fn a_directory_that_cannot_be_synced_is_told_and_the_database_opens_when_it_can() {
+    // While it is made, and when it is opened.
+    for made in [false, true] {
+        let disk = SimDisk::new();
+        if made {
+            put(&open(&disk, options(512)).unwrap(), b"kept", Durability::Durable).unwrap();
+        }
+        disk.fail_dir_sync_after(0);
+        let error = open(&disk, options(512)).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        let db = open(&disk, options(512)).unwrap();
+        let found = contents(&db.begin_read().unwrap()).unwrap();
+        assert_eq!(found.contains_key("t"), made);
+        put(&db, b"more", Durability::Durable).unwrap();
+        // Whoever was told that it is there finds it after a power failure.
+        for seed in 0..20 {
+            let again = open(&disk.crash_image(disk.ops(), seed).unwrap(), options(512)).unwrap();
+            let found = contents(&again.begin_read().unwrap()).unwrap();
+            assert_eq!(found["t"].len(), 1 + usize::from(made));
+        }
+    }
 }
 
 /// What a fault may meet.
@@ -147,7 +227,7 @@ fn use_it(db: &Db, random: &mut Random, model: &mut Model) -> Result<(), Error> 
 
 #[test]
 fn a_fault_at_any_moment_of_any_work_is_told_and_the_last_commit_comes_back() {
-    for n in 0..150 {
+    for n in 0..200 {
         let disk = SimDisk::new();
         let mut chosen = options(512);
         chosen.growth_bytes_min = 4096;
@@ -155,9 +235,10 @@ fn a_fault_at_any_moment_of_any_work_is_told_and_the_last_commit_comes_back() {
         chosen.dirty_bytes_max = 4096;
         let db = open(&disk, chosen.clone()).unwrap();
         let (mut random, mut model) = (Random::new(n % 5), Model::new());
-        match n % 3 {
+        match n % 4 {
             0 => disk.fail_sync_after(n / 6),
             1 => disk.fail_write_after(n * 3),
+            2 => disk.fail_cut_after(n % 7),
             _ => disk.limit_bytes(8192 + n * 3000),
         }
         let (error, before) = loop {
@@ -177,10 +258,16 @@ fn a_fault_at_any_moment_of_any_work_is_told_and_the_last_commit_comes_back() {
             assert_clean(&db);
             continue;
         }
-        assert!(matches!(error, Error::Io { .. }), "fault {n}: {error}");
         assert_poisoned(&db);
         let Err(Error::Poisoned { reason }) = db.begin_read() else { panic!("it reads on") };
-        assert_eq!(reason, error.to_string(), "it says why");
+        match &error {
+            Error::Io { .. } => assert_eq!(reason, error.to_string(), "it says why"),
+            // A commit stands whose file cannot be cut, and the call after it hears of that.
+            Error::Poisoned { reason } => {
+                assert!(reason.contains("cut the database file"), "fault {n}: {error}")
+            }
+            _ => panic!("fault {n}: {error}"),
+        }
         let durable = db.stats().durable_commit;
         drop(db);
         disk.clear_faults();
