@@ -7,7 +7,7 @@ use conure_btree::{Durability, Options};
 use conure_io::{Random, SimDisk};
 use conure_proof::change::change_trees;
 use conure_proof::disks::{bytes_of, disk_with};
-use conure_proof::format::{read, set_file_id};
+use conure_proof::format::{read, reseal, set_file_id};
 use conure_proof::model::{Model, contents, open, options};
 use conure_proof::seed;
 
@@ -78,6 +78,53 @@ fn the_reader_sees_every_changed_byte_that_is_in_use() {
         let used = whole.used.contains(&u32::try_from(page).unwrap());
         assert_eq!(read(&changed) != Ok(whole.clone()), used, "page {page}");
     }
+}
+
+#[test]
+fn the_reader_looks_at_every_field_of_a_header() {
+    let disk = SimDisk::new();
+    let db = open(&disk, options(512)).unwrap();
+    for round in 0..3_u8 {
+        let mut txn = db.begin_write().unwrap();
+        let mut tree = txn.tree("t").unwrap();
+        for key in (0..60_u8).filter(|key| key % 3 >= round) {
+            tree.put(&[key ^ 0x55, 1, 2, 3, 4, 5], &[round; 40]).unwrap();
+        }
+        // Pages in the middle of it must not look like runs of their own.
+        tree.put(b"outside", &[0xee ^ round; 2000]).unwrap();
+        tree.delete(&[20 ^ 0x55, 1, 2, 3, 4, 5]).unwrap();
+        txn.tree("u").unwrap().put(&[round], b"").unwrap();
+        txn.commit(Durability::Durable).unwrap();
+    }
+    drop(db);
+    let bytes = bytes_of(&disk).unwrap();
+    let whole = read(&bytes).unwrap();
+    let mut resealed = bytes.clone();
+    reseal(&mut resealed, 512);
+    assert!(read(&resealed).as_ref() == Ok(&whole), "to make the checksums right changes what is stored");
+    let (mut met, mut missed) = (std::collections::BTreeSet::new(), Vec::new());
+    for page in &whole.used {
+        let start = *page as usize * 512;
+        let kind = bytes[start + 4];
+        // The inside of a longer run has no header.
+        if !(2..=6).contains(&kind) || bytes[start + 16..start + 20] != page.to_le_bytes() {
+            continue;
+        }
+        // Not the checksum, nor the commit, which may be any before.
+        for at in (4..8).chain(16..32) {
+            for mask in [1, 0x80] {
+                let mut changed = bytes.clone();
+                changed[start + at] ^= mask;
+                reseal(&mut changed, 512);
+                met.insert(kind);
+                if read(&changed).as_ref() == Ok(&whole) {
+                    missed.push((kind, at, mask));
+                }
+            }
+        }
+    }
+    assert_eq!(met.into_iter().collect::<Vec<_>>(), [2, 3, 4, 5, 6], "a kind of page is missing");
+    assert!(missed.is_empty(), "kind, offset and bits that it did not look at: {missed:?}");
 }
 
 /// The example of the page: bytes by the line, those that it leaves out are zeros.

@@ -1,10 +1,18 @@
 //! An independent reader: what a database file holds.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::{DIRECTORIES, RUN_HEAD, SECTOR, SECTOR_HEAD, payload, run_checksum, sector_checksum};
 use super::{u16_at, u32_at, u64_at};
 use crate::model::{Entries, Model};
+
+// The kinds of a run.
+const LEAF: u8 = 2;
+const BRANCH: u8 = 3;
+const VALUE: u8 = 4;
+const ZONE: u8 = 5;
+const DIRECTORY: u8 = 6;
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +95,12 @@ fn meta(slot: u8, page: &[u8], page_size: usize) -> Option<Meta> {
         && u64_at(&payload, 32)? == commit
         && payload.get(72..DIRECTORIES)?.iter().all(|byte| *byte == 0);
     let directories = page_size / 32;
+    let countable = directories * ((page_size - RUN_HEAD) / 4) * 8 * (page_size - RUN_HEAD);
+    let (end, free_pages) = (u32_at(&payload, 56)?, u64_at(&payload, 60)?);
+    let right = right
+        && u32_at(&payload, 44)? <= 40
+        && (2..=countable.min(u32::MAX as usize)).contains(&(end as usize))
+        && free_pages <= u64::from(end) - 2;
     let list = DIRECTORIES + 4 * directories;
     let listed = u32_at(&payload, 68)? as usize;
     right.then_some(Meta {
@@ -95,8 +109,8 @@ fn meta(slot: u8, page: &[u8], page_size: usize) -> Option<Meta> {
         root: u32_at(&payload, 40)?,
         level: u32_at(&payload, 44)?,
         trees: u64_at(&payload, 48)?,
-        end: u32_at(&payload, 56)?,
-        free_pages: u64_at(&payload, 60)?,
+        end,
+        free_pages,
         directories: (0..directories)
             .map(|i| u32_at(&payload, DIRECTORIES + 4 * i))
             .collect::<Option<_>>()?,
@@ -108,9 +122,13 @@ fn meta(slot: u8, page: &[u8], page_size: usize) -> Option<Meta> {
 
 impl<'a> Reader<'a> {
     fn run(&self, page: u32, kind: u8) -> Result<&'a [u8], String> {
-        self.try_run(page).filter(|run| run.get(4) == Some(&kind)).ok_or_else(|| {
+        let run = self.try_run(page).filter(|run| run.get(4) == Some(&kind)).ok_or_else(|| {
             format!("page {page} is not the beginning of a run of kind {kind}, or its checksum is wrong")
-        })
+        })?;
+        if (4..RUN_HEAD).any(|at| is_unused(kind, at) && run.get(at) != Some(&0)) {
+            return Err(format!("the header of page {page} says something that its kind does not have"));
+        }
+        Ok(run)
     }
 
     fn try_run(&self, page: u32) -> Option<&'a [u8]> {
@@ -178,18 +196,21 @@ impl<'a> Reader<'a> {
         for (number, page) in
             self.meta.directories.clone().into_iter().enumerate().filter(|(_, page)| *page != 0)
         {
-            let directory = self.run(page, 6)?;
+            let directory = self.run(page, DIRECTORY)?;
             self.take(page, directory)?;
+            if u32_at(directory, 24) != u32::try_from(number).ok() || directory.len() != self.page_size {
+                return Err(format!("page {page} is not directory {number}"));
+            }
             let zones = (self.page_size - RUN_HEAD) / 4;
             for i in 0..zones {
                 let zone_page = u32_at(directory, RUN_HEAD + 4 * i).unwrap_or(0);
                 if zone_page == 0 {
                     continue;
                 }
-                let zone = self.run(zone_page, 5)?;
+                let zone = self.run(zone_page, ZONE)?;
                 self.take(zone_page, zone)?;
                 let zone_number = number * zones + i;
-                if u32_at(zone, 24) != u32::try_from(zone_number).ok() {
+                if u32_at(zone, 24) != u32::try_from(zone_number).ok() || zone.len() != self.page_size {
                     return Err(format!("page {zone_page} is not zone {zone_number}"));
                 }
                 for bit in 0..zone_pages {
@@ -226,7 +247,7 @@ impl<'a> Reader<'a> {
         upper: Option<&[u8]>,
         entries: &mut Entries,
     ) -> Result<(), String> {
-        let run = self.run(page, if level == 0 { 2 } else { 3 })?;
+        let run = self.run(page, if level == 0 { LEAF } else { BRANCH })?;
         self.take(page, run)?;
         let wrong = || format!("the node at page {page} is not as it should be");
         if run.get(5).copied().map(u32::from) != Some(level) {
@@ -235,6 +256,8 @@ impl<'a> Reader<'a> {
         let count = u16_at(run, 6).ok_or_else(wrong)?;
         let cells: Vec<Cell<'_>> =
             (0..count).map(|slot| cell(run, slot, level == 0)).collect::<Option<_>>().ok_or_else(wrong)?;
+        cells_are_as_told(run, &cells)
+            .ok_or_else(|| format!("the cells of page {page} are not where it says"))?;
         let skip = u16_at(run, 22).ok_or_else(wrong)?;
         for (slot, cell) in cells.iter().enumerate() {
             // The first key of a branch is empty and has no head.
@@ -258,7 +281,7 @@ impl<'a> Reader<'a> {
             }
             let value = match cell.value {
                 Some(value) => value.to_vec(),
-                None => self.value(cell.page, cell.len)?,
+                None => self.value(cell.page, cell.len.ok_or_else(wrong)?)?,
             };
             entries.insert(cell.key.to_vec(), value);
         }
@@ -267,7 +290,7 @@ impl<'a> Reader<'a> {
 
     /// A value on pages of its own.
     fn value(&mut self, page: u32, len: u32) -> Result<Vec<u8>, String> {
-        let run = self.run(page, 4)?;
+        let run = self.run(page, VALUE)?;
         self.take(page, run)?;
         let content = run.get(RUN_HEAD..).unwrap_or_default();
         let (value, rest) =
@@ -279,29 +302,62 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whether a byte of a header means nothing in a run of that kind, and so is zero.
+fn is_unused(kind: u8, at: usize) -> bool {
+    match kind {
+        LEAF => false,
+        BRANCH => at >= 30,
+        _ => matches!(at, 5..8 | 22..24 | 28..32),
+    }
+}
+
+/// Whether what the header of a leaf or branch tells of its cells is so: where they begin, how many bytes among them belong
+/// to none, how many values stand outside; and no two share a byte.
+fn cells_are_as_told(run: &[u8], cells: &[Cell<'_>]) -> Option<()> {
+    let (start, dead) = (u32_at(run, 24)? as usize, u16_at(run, 28)?);
+    let mut places: Vec<_> = cells.iter().map(|cell| cell.place.clone()).collect();
+    places.sort_by_key(|place| place.start);
+    let taken: usize = places.iter().map(|place| place.len()).sum();
+    let outside = cells.iter().filter(|cell| cell.len.is_some()).count();
+    let right = places.first()?.start >= start
+        && places.last()?.end <= run.len()
+        && places.iter().zip(places.iter().skip(1)).all(|(one, next)| one.end <= next.start)
+        && start >= RUN_HEAD + 6 * cells.len()
+        && start + taken + dead == run.len()
+        && u16_at(run, 30)? == outside;
+    right.then_some(())
+}
+
 /// A cell of a leaf or branch, and what its slot says of its key.
 struct Cell<'a> {
+    /// Where in the run it is.
+    place: Range<usize>,
     key: &'a [u8],
     head: &'a [u8],
     /// A leaf's value, where it stands in the cell.
     value: Option<&'a [u8]>,
-    /// A branch's child, or the pages of a value and its length.
+    /// A branch's child, or the first page of a value that stands outside.
     page: u32,
-    len: u32,
+    /// The length of such a value.
+    len: Option<u32>,
 }
 
 fn cell(run: &[u8], slot: usize, leaf: bool) -> Option<Cell<'_>> {
     let slot = run.get(RUN_HEAD + 6 * slot..)?.get(..6)?;
-    let (cell, head) = (run.get(u16_at(slot, 0)?..)?, slot.get(2..)?);
+    let at = u16_at(slot, 0)?;
+    let (cell, head) = (run.get(at..)?, slot.get(2..)?);
     let key_len = u16_at(cell, 0)?;
     if !leaf {
         let (key, page) = (cell.get(6..6 + key_len)?, u32_at(cell, 2)?);
-        return Some(Cell { key, head, value: None, page, len: 0 });
+        return Some(Cell { place: at..at + 6 + key_len, key, head, value: None, page, len: None });
     }
     let value_len = u16_at(cell, 2)?;
     let (key, rest) = cell.get(4..)?.split_at_checked(key_len)?;
+    let value_at = at + 4 + key_len;
     if value_len == 65_535 {
-        return Some(Cell { key, head, value: None, page: u32_at(rest, 0)?, len: u32_at(rest, 4)? });
+        let (page, len) = (u32_at(rest, 0)?, Some(u32_at(rest, 4)?));
+        return Some(Cell { place: at..value_at + 8, key, head, value: None, page, len });
     }
-    Some(Cell { key, head, value: Some(rest.get(..value_len)?), page: 0, len: 0 })
+    let value = Some(rest.get(..value_len)?);
+    Some(Cell { place: at..value_at + value_len, key, head, value, page: 0, len: None })
 }
