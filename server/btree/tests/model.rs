@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
+use std::cell::Cell;
+use std::path::Path;
+
 use conure_btree::{CompactOptions, Compaction, Db, Durability, Options, ReadTxn};
 use conure_io::{Random, SimDisk};
 use conure_proof::change::change_trees;
 use conure_proof::model::{Model, assert_clean, contents, open, options};
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -147,11 +150,18 @@ impl Pair {
     }
 }
 
+/// Where the seeds of cases that failed are kept, to be committed: each run begins with those. Wherever it is run from.
+const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/model.regressions.txt");
+
+fn config(cases: u32, regressions: &'static str) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(regressions))),
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/model.regressions.txt"))),
-        ..ProptestConfig::with_cases(cases(200))
-    })]
+    #![proptest_config(config(cases(200), REGRESSIONS))]
 
     #[test]
     fn the_engine_does_what_a_map_does(
@@ -208,4 +218,26 @@ fn a_compacted_database_holds_what_it_did_in_a_shorter_file() {
     assert!(after < before / 2, "{before} bytes became {after}");
     pair.step(&Step::Kill);
     pair.compare();
+}
+
+#[test]
+fn a_failing_seed_is_kept_and_comes_first_from_then_on() {
+    let folder = Path::new(REGRESSIONS).parent().unwrap();
+    assert!(folder.join("model.rs").is_file(), "{} is not where this file is", folder.display());
+    let kept = tempfile::tempdir().unwrap();
+    let path = kept.path().join("regressions.txt").to_str().unwrap().to_owned();
+    let path: &'static str = Box::leak(path.into_boxed_str());
+    let failing = |seen: &Cell<Option<u64>>| {
+        let mut runner = TestRunner::new(config(256, path));
+        runner.run(&any::<u64>(), |number| {
+            seen.set(seen.get().or(Some(number)));
+            if number % 4 == 0 { Err(TestCaseError::fail("a multiple of four")) } else { Ok(()) }
+        })
+    };
+    failing(&Cell::new(None)).unwrap_err();
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.lines().any(|line| line.starts_with("cc ")), "no seed in {text:?}");
+    let first = Cell::new(None);
+    failing(&first).unwrap_err();
+    assert_eq!(first.get().unwrap() % 4, 0, "the first case is the one that failed");
 }
