@@ -215,6 +215,9 @@ fn storage(node: &Node) -> Value {
             "durable_commit": tree.durable_commit,
             "readers": tree.readers,
             "oldest_reader_commit": tree.oldest_reader_commit,
+            "oldest_reader_age_ms": tree.oldest_reader_age_ms,
+            "oldest_reader_waiting_pages": tree.oldest_reader_waiting_pages,
+            "waiting_pages": tree.waiting_pages,
             "syncs": tree.syncs,
         },
     })
