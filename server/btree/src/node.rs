@@ -210,8 +210,8 @@ impl<'a> Node<'a> {
         after.saturating_sub(1)
     }
 
-    /// Whether every slot and cell lies where it may. The order of keys is not looked at, nor whether cells overlap:
-    /// that is for [`Node::cells_are_disjoint`].
+    /// Whether every slot and cell lies where it may, so that the node can be read and changed. The order of keys is not
+    /// looked at.
     pub(crate) fn validate(data: &'a [u8]) -> Result<(), &'static str> {
         let node = Self::new(data);
         let kind = Kind::of(data);
@@ -264,11 +264,14 @@ impl<'a> Node<'a> {
         if !node.heads_are_right() {
             return Err("a slot does not hold the head of its key");
         }
+        if !node.cells_are_disjoint() {
+            return Err("its cells overlap");
+        }
         Ok(())
     }
 
-    /// Whether no two cells share a byte, as changing the node takes for granted. Reading one where they do harms nobody.
-    pub(crate) fn cells_are_disjoint(&self) -> bool {
+    /// Whether no two cells share a byte, as changing the node takes for granted.
+    fn cells_are_disjoint(&self) -> bool {
         let mut taken: SmallVec<[u64; 64]> = SmallVec::from_elem(0, self.data.len().div_ceil(64));
         (0..self.count()).all(|i| {
             let Range { start: mut at, end } = self.cell_range(i);

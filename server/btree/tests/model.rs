@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use conure_btree::{CompactOptions, Compaction, Db, Durability, Options, ReadTxn};
 use conure_io::{Random, SimDisk};
@@ -222,11 +223,13 @@ fn a_compacted_database_holds_what_it_did_in_a_shorter_file() {
 
 #[test]
 fn a_failing_seed_is_kept_and_comes_first_from_then_on() {
+    // The runner wants its path for ever.
+    static PATH: OnceLock<String> = OnceLock::new();
     let folder = Path::new(REGRESSIONS).parent().unwrap();
     assert!(folder.join("model.rs").is_file(), "{} is not where this file is", folder.display());
     let kept = tempfile::tempdir().unwrap();
-    let path = kept.path().join("regressions.txt").to_str().unwrap().to_owned();
-    let path: &'static str = Box::leak(path.into_boxed_str());
+    let path: &'static str =
+        PATH.get_or_init(|| kept.path().join("regressions.txt").to_str().unwrap().to_owned());
     let failing = |seen: &Cell<Option<u64>>| {
         let mut runner = TestRunner::new(config(256, path));
         runner.run(&any::<u64>(), |number| {

@@ -87,7 +87,7 @@ impl<'txn> Appender<'txn> {
         }
         let (mut id, mut key) = (self.tree.root, Vec::new());
         for level in (0..=self.tree.level).rev() {
-            let node = self.txn.changeable(id, level)?;
+            let node = self.txn.node(id, level)?;
             let last = node.count() - 1;
             let (child, child_key) = if level == 0 {
                 self.last_key = node.key(last).to_vec();

@@ -22,7 +22,6 @@ use crate::db::{Shared, Writer};
 use crate::hash::PageMap;
 use crate::limits::check_tree_name;
 use crate::meta::TreeState;
-use crate::node::Node;
 use crate::node_mut::NodeMut;
 use crate::page::{self, HEADER, Kind, PageId};
 use crate::pins::Freed;
@@ -328,19 +327,13 @@ impl WriteTxn {
         Ok(())
     }
 
-    /// The node at `id`, which must be of that level and fit to be changed.
-    fn changeable(&self, id: PageId, level: u8) -> Result<Node<'_>, Error> {
-        let node = self.node(id, level)?;
-        if node.cells_are_disjoint() { Ok(node) } else { Err(Error::corrupt(id, "its cells overlap")) }
-    }
-
     /// Makes the node one that may be changed, and returns where it is now. A commit changes the root of whatever tree it
     /// changes, but of the other nodes rarely those that the commit before changed.
     fn own(&mut self, id: PageId, level: u8, is_root: bool) -> Result<PageId, Error> {
         if self.dirty.contains_key(&id) {
             return Ok(id);
         }
-        self.changeable(id, level)?;
+        self.node(id, level)?;
         let mut data = self.writer_mut().spare.pop().unwrap_or_default();
         let run = self.writer().view.run(id)?;
         data.clear();

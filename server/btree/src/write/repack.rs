@@ -270,7 +270,7 @@ impl WriteTxn {
         if id.saturating_add(pages) <= target {
             return Ok(None);
         }
-        self.changeable(id, level)?;
+        self.node(id, level)?;
         let data = run.to_vec();
         let Some(new) = self.alloc_below(pages, id)? else { return Ok(None) };
         self.release(id)?;
