@@ -1,21 +1,28 @@
 //! What other members ask on the Raft port.
 
-use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use conure_client::api::Role;
 use openraft::raft::{AppendEntriesResponse, SnapshotResponse};
 use openraft::storage::Snapshot;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::core::Core;
+use super::core::{Core, Counters};
 use super::node::Node;
 use super::remove::failure_of;
 use crate::identity::State;
-use crate::raft::types::{SnapshotMeta, Vote};
+use crate::planted::Planted;
+use crate::raft::plausible;
+use crate::raft::types::{LogId, SnapshotMeta, Vote};
+use crate::transport::frame::{FRAME_MAX, HELLO_MAX};
 use crate::transport::incoming::Incoming;
 use crate::transport::message::{Failure, Hello, Identified, Purpose, RefusedHello, Request, Response};
 use crate::transport::server::Host;
+
+/// How long a snapshot waits until the one before it is given up or installed.
+const TURN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What one connection may do.
 pub(crate) enum Session {
@@ -96,6 +103,14 @@ impl Host for HostCore {
         }
     }
 
+    fn frame_max(&self, session: &Session) -> usize {
+        match session {
+            Session::Cluster(_) => FRAME_MAX,
+            // Anybody may say that much: what is asked for then is short.
+            Session::Identify | Session::Invite => HELLO_MAX,
+        }
+    }
+
     async fn answer(&self, session: &Session, request: Request) -> Response {
         match (session, request) {
             (_, Request::Identify) => Response::Identified(self.0.identified()),
@@ -108,7 +123,7 @@ impl Host for HostCore {
         }
     }
 
-    fn begin_snapshot(
+    async fn begin_snapshot(
         &self,
         session: &Session,
         vote: Vote,
@@ -126,13 +141,22 @@ impl Host for HostCore {
         if known > vote {
             return Err(Box::new(Response::Snapshot(SnapshotResponse::new(known))));
         }
+        let own = node.identity.node_id;
+        let agreed = agreed(node);
+        if let Err(why) = plausible::announced(own, &vote, &meta, agreed.as_ref()) {
+            return Err(Box::new(self.refused_snapshot(&why)));
+        }
+        if !plausible::is_news(&meta, agreed.as_ref()) {
+            tracing::info!(last = ?meta.last_log_id, "a snapshot has nothing that is not here");
+            return Err(Box::new(Response::Snapshot(SnapshotResponse::new(known))));
+        }
         if let Some(mut parked) = node.parked.take(id, &meta) {
             tracing::info!(bytes = parked.received(), "a snapshot goes on where it broke off");
             parked.vote = vote;
             return Ok(parked);
         }
-        let turn = Arc::clone(&node.incoming)
-            .try_lock_owned()
+        let turn = timeout(TURN_PATIENCE, node.store.incoming())
+            .await
             .map_err(|_| Box::new(other("another snapshot comes in")))?;
         tracing::info!(last = ?meta.last_log_id, with_data, "a snapshot comes in");
         Ok(Incoming::begin(&node.store, vote, meta, with_data, id, turn))
@@ -146,40 +170,38 @@ impl Host for HostCore {
         }
     }
 
-    fn finish_snapshot(
-        &self,
-        session: &Session,
-        incoming: Incoming,
-        len: u64,
-        crc: u32,
-    ) -> impl Future<Output = Response> + Send {
-        let node = if let Session::Cluster(node) = session { Some(Arc::clone(node)) } else { None };
-        async move {
-            let Some(node) = node else { return other("this connection was not opened for that") };
-            let (vote, meta, snapshot) = match incoming.finish(len, crc).await {
-                Ok(whole) => whole,
-                Err(e) => return other(e),
-            };
-            match snapshot.applied() {
-                Err(e) => return other(e),
-                Ok(state)
-                    if state.cluster_id != node.identity.cluster_id
-                        || state.incarnation != node.identity.incarnation =>
-                {
-                    return other(format!(
-                        "the snapshot is of cluster {:?}, incarnation {}",
-                        state.cluster_id, state.incarnation
-                    ));
-                }
-                Ok(_) => {}
+    async fn finish_snapshot(&self, session: &Session, incoming: Incoming, len: u64, crc: u32) -> Response {
+        let Session::Cluster(node) = session else {
+            return other("this connection was not opened for that");
+        };
+        let (vote, meta, snapshot) = match incoming.finish(len, crc).await {
+            Ok(whole) => whole,
+            Err(e) => return self.refused_snapshot(&e.to_string()),
+        };
+        let state = match snapshot.applied() {
+            Err(e) => return self.refused_snapshot(&e.to_string()),
+            Ok(state) => state,
+        };
+        let identity = &node.identity;
+        // What came while it was on its way may be more.
+        let agreed = agreed(node);
+        let compare_members = !Planted::SnapshotWithoutMembership.is_on();
+        let judged = plausible::announced(identity.node_id, &vote, &meta, agreed.as_ref()).and_then(|()| {
+            let (cluster_id, incarnation) = (&identity.cluster_id, identity.incarnation);
+            plausible::state(cluster_id, incarnation, &meta, &state, compare_members)
+        });
+        if let Err(why) = judged {
+            return self.refused_snapshot(&why);
+        }
+        let is_news = plausible::is_news(&meta, agreed.as_ref());
+        match node.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await {
+            Ok(answer) if answer.vote > vote || !is_news => Response::Snapshot(answer),
+            Ok(answer) => {
+                Counters::add(&self.0.port.snapshots_received);
+                tracing::info!(bytes = len, "a snapshot was installed");
+                Response::Snapshot(answer)
             }
-            match node.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await {
-                Ok(answer) => {
-                    tracing::info!(bytes = len, "a snapshot was installed");
-                    Response::Snapshot(answer)
-                }
-                Err(e) => stopped(e),
-            }
+            Err(e) => stopped(e),
         }
     }
 }
@@ -188,17 +210,30 @@ impl Host for HostCore {
 pub(crate) struct HostCore(pub(crate) Arc<Core>);
 
 impl HostCore {
+    fn refused_snapshot(&self, why: &str) -> Response {
+        Counters::add(&self.0.port.snapshots_refused);
+        tracing::warn!(why, "refused a snapshot");
+        other(why)
+    }
+
     async fn answer_member(&self, node: &Arc<Node>, request: Request) -> Response {
         match request {
-            Request::Append(append) => match node.raft.append_entries(append).await {
-                Ok(answer) => {
-                    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-                        node.hear();
-                    }
-                    Response::Append(answer)
+            Request::Append(append) => {
+                if let Err(why) = plausible::append(node.identity.node_id, &append) {
+                    Counters::add(&self.0.port.appends_refused);
+                    tracing::warn!(why, "refused log entries");
+                    return other(why);
                 }
-                Err(e) => stopped(e),
-            },
+                match node.raft.append_entries(append).await {
+                    Ok(answer) => {
+                        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                            node.hear();
+                        }
+                        Response::Append(answer)
+                    }
+                    Err(e) => stopped(e),
+                }
+            }
             Request::Vote(vote) => node.raft.vote(vote).await.map_or_else(stopped, Response::Vote),
             Request::PreVote(vote) => node.raft.pre_vote(vote).await.map_or_else(stopped, Response::Vote),
             Request::Transfer(transfer) => {
@@ -229,15 +264,22 @@ impl HostCore {
     }
 }
 
-/// Up to which index every data voter holds the log durably, as far as this leader knows.
-fn held_by_all(node: &Node) -> Option<u64> {
+/// The last entry that this member knows to be agreed on, and holds.
+fn agreed(node: &Node) -> Option<LogId> {
+    node.store.applied().log_id.max(node.metrics().local_committed)
+}
+
+/// Up to which index every data voter holds the log durably, as far as this leader knows. What it has applied says nothing of
+/// its own disk: others may have made the quorum.
+pub(super) fn held_by_all(node: &Node) -> Option<u64> {
     let metrics = node.metrics();
     let replication = metrics.replication.as_ref()?;
+    let own = node.log.wal().ok()?.durable_index();
     let membership = metrics.membership_config.membership();
     let data = |id: &u64| membership.get_node(id).is_some_and(|peer| peer.role == Role::Data);
     let held = |id: u64| {
         if id == node.identity.node_id {
-            metrics.last_applied.map(|log_id| log_id.index())
+            own
         } else {
             replication.get(&id).copied().flatten().map(|log_id| log_id.index())
         }

@@ -18,7 +18,8 @@ use super::node::{self, LOG_DIR, Node};
 use crate::facade::Refusal;
 use crate::identity::{self, Identity, State};
 use crate::platform;
-use crate::raft::store::{INCOMING_FILE, TREE_FILE};
+use crate::raft::intake;
+use crate::raft::store::TREE_FILE;
 use crate::raft::types::{Command, Outcome, Peer};
 use crate::transport::message::{Failure, Response};
 
@@ -178,7 +179,7 @@ impl Core {
         };
         let disk = platform::directory(&self.dir)?;
         remove(disk.as_ref(), TREE_FILE)?;
-        remove(disk.as_ref(), INCOMING_FILE)?;
+        intake::remove_leftovers(disk.as_ref())?;
         disk.sync_dir()?;
         let log = platform::directory(&self.dir.join(LOG_DIR))?;
         for name in log.list()? {

@@ -11,7 +11,6 @@ use conure_client::api::Role;
 use conure_wal::Floor;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Config, Instant as _, Raft, RaftMetrics, SnapshotPolicy};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +20,7 @@ use crate::failure::Failure;
 use crate::identity::{Identity, State};
 use crate::offline;
 use crate::platform;
+use crate::raft::intake;
 use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::store::{Store, TREE_FILE, floor_in};
@@ -53,8 +53,6 @@ pub(crate) struct Node {
     pub(crate) reads: Rounds<IndexRound>,
     /// Read-index rounds that this member answers as the leader.
     pub(crate) leads: Rounds<IndexRound>,
-    /// Held while a snapshot comes in.
-    pub(crate) incoming: Arc<Mutex<()>>,
     /// A snapshot that broke off on its way in.
     pub(crate) parked: Parked,
     /// Whether the state is at least as new as it was before this process began.
@@ -116,7 +114,6 @@ pub(crate) async fn start(
         dialer,
         reads,
         leads,
-        incoming: Arc::default(),
         parked: Parked::default(),
         recovered: AtomicBool::new(false),
         compacting: AtomicBool::new(false),
@@ -134,6 +131,7 @@ fn open(
     failure: &Failure,
 ) -> Result<(Arc<Store>, LogStore), String> {
     let disk = platform::directory(dir).map_err(|e| e.to_string())?;
+    intake::remove_leftovers(disk.as_ref()).map_err(|e| e.to_string())?;
     let had_tree = platform::exists(&dir.join(TREE_FILE));
     let mut options = conure_btree::Options::default();
     options.dirty_bytes_max = DIRTY_BYTES_MAX;

@@ -22,8 +22,9 @@ use super::{OfflineError, keep};
 use crate::failure::Failure;
 use crate::identity::{IDENTITY_FILE, Identity, State, new_node_id};
 use crate::member::{LOG_DIR, take_lock};
+use crate::raft::intake;
 use crate::raft::state::Applied;
-use crate::raft::store::{INCOMING_FILE, Store, TREE_FILE, applied_in, floor_in};
+use crate::raft::store::{Store, TREE_FILE, applied_in, floor_in};
 use crate::raft::types::{Entry, LogId};
 
 /// Changed pages held in memory at once.
@@ -348,10 +349,8 @@ fn replay(
 
 fn wipe_log(dir: &Path) -> io::Result<()> {
     let disk = RealDisk::new(dir)?;
-    match disk.remove(INCOMING_FILE) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => disk.sync_dir()?,
-    }
+    intake::remove_leftovers(&disk)?;
+    disk.sync_dir()?;
     let log = RealDisk::new(&dir.join(LOG_DIR))?;
     for name in log.list()? {
         log.remove(&name)?;

@@ -130,12 +130,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> Result<(), io::Error> {
         let (store, floor, last) = (Arc::clone(&self.store), Arc::clone(&self.floor), meta.last_log_id);
         blocking(move || match snapshot {
-            SnapshotData::Received(received) => store.install(received.into_db(last)?, &floor),
+            SnapshotData::Received(received) => store.install(received.into_tree(last)?, &floor),
             SnapshotData::Bare(applied) => store.install_bare(*applied, &floor),
             SnapshotData::View(view) => {
-                let mut intake = Intake::create(store.disk())?;
+                let turn = store.try_incoming().ok_or_else(|| io::Error::other("a snapshot comes in"))?;
+                let mut intake = Intake::create(store.disk(), turn)?;
                 records::send_all(&view.read, true, |chunk| intake.push(&chunk))?;
-                store.install(intake.finish()?.into_db(last)?, &floor)
+                store.install(intake.finish()?.into_tree(last)?, &floor)
             }
         })
         .await

@@ -10,6 +10,7 @@ use conure_io::{Disk, OpenMode};
 use openraft::EntryPayload;
 use tokio::sync::watch;
 
+use super::intake::{IncomingFile, Turn};
 use super::shelf::Shelf;
 use super::state::{APPLIED_KEY, Applied, FLOOR_KEY, KV_TREE, META_TREE};
 use super::types::{Command, Entry, LogId, Outcome, StoredMembership};
@@ -21,8 +22,6 @@ use crate::platform;
 
 /// The tree's file.
 pub(crate) const TREE_FILE: &str = "tree.db";
-/// A tree that a snapshot is received into, until it is whole.
-pub(crate) const INCOMING_FILE: &str = "incoming.db";
 
 /// Gives the log's floor for a checkpoint that has applied up to this entry.
 pub(crate) type FloorOf = Arc<dyn Fn(Option<LogId>) -> io::Result<Vec<u8>> + Send + Sync>;
@@ -41,6 +40,8 @@ pub(crate) struct Store {
     failure: Failure,
     /// A snapshot that is to be sent again.
     pub(crate) shelf: Shelf,
+    /// Held while a snapshot comes in, until it is installed or given up.
+    incoming: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -106,6 +107,7 @@ impl Store {
             role,
             failure,
             shelf: Shelf::default(),
+            incoming: Arc::default(),
         })
     }
 
@@ -136,6 +138,16 @@ impl Store {
         if let Some(db) = db {
             last_holder(db);
         }
+    }
+
+    /// The right to receive a snapshot, if nobody else has it.
+    pub(crate) fn try_incoming(&self) -> Option<Turn> {
+        Arc::clone(&self.incoming).try_lock_owned().ok()
+    }
+
+    /// The same, as soon as nobody else has it.
+    pub(crate) async fn incoming(&self) -> Turn {
+        Arc::clone(&self.incoming).lock_owned().await
     }
 
     /// Its directory as a disk.
@@ -293,9 +305,9 @@ impl Store {
         })
     }
 
-    /// Puts the whole tree in `incoming` (in [`INCOMING_FILE`]) in the place of the present one. A crash leaves
-    /// the old or the new.
-    pub(crate) fn install(&self, incoming: Db, floor: &FloorOf) -> io::Result<()> {
+    /// Puts the whole tree `incoming`, which is in `file`, in the place of the present one. A crash leaves the old or
+    /// the new.
+    pub(crate) fn install(&self, (incoming, file): (Db, IncomingFile), floor: &FloorOf) -> io::Result<()> {
         let mut writer = self.writer();
         let work = || -> io::Result<(Db, Applied)> {
             let applied = applied_in(&incoming.begin_read().map_err(engine)?)?;
@@ -304,8 +316,7 @@ impl Store {
             // The log does not reach the snapshot yet: the floor is what the log holds now.
             meta.put(FLOOR_KEY, &floor(writer.log_id)?).map_err(engine)?;
             txn.commit(Durability::Durable).map_err(engine)?;
-            self.disk.rename(INCOMING_FILE, TREE_FILE)?;
-            self.disk.sync_dir()?;
+            file.rename(TREE_FILE)?;
             Ok((incoming, applied))
         };
         let (db, applied) =

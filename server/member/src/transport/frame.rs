@@ -22,6 +22,9 @@ pub(crate) enum FrameError {
     /// The connection ended between two frames.
     #[error("the connection was closed")]
     Closed,
+    /// The connection ended inside a frame.
+    #[error("the connection ended inside a frame")]
+    CutShort,
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("a frame of {len} bytes is longer than the {max} allowed")]
@@ -35,7 +38,11 @@ pub(crate) enum FrameError {
 impl FrameError {
     /// Whether the other side sent what no member sends.
     pub(crate) fn is_malformed(&self) -> bool {
-        matches!(self, Self::TooLong { .. } | Self::Checksum | Self::Decode(_))
+        matches!(self, Self::CutShort | Self::TooLong { .. } | Self::Checksum | Self::Decode(_))
+    }
+
+    fn inside(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::CutShort } else { Self::Io(error) }
     }
 }
 
@@ -91,7 +98,7 @@ pub(crate) async fn receive_bytes<R: AsyncRead + Unpin>(
     if read == 0 {
         return Err(FrameError::Closed);
     }
-    from.read_exact(header.get_mut(read..).unwrap_or_default()).await?;
+    from.read_exact(header.get_mut(read..).unwrap_or_default()).await.map_err(FrameError::inside)?;
     let [a, b, c, d, e, f, g, h] = header;
     let length = [a, b, c, d];
     let crc = u32::from_le_bytes([e, f, g, h]);
@@ -103,7 +110,7 @@ pub(crate) async fn receive_bytes<R: AsyncRead + Unpin>(
     while payload.len() < len {
         let start = payload.len();
         payload.resize(len.min(start + STEP), 0);
-        from.read_exact(payload.get_mut(start..).unwrap_or_default()).await?;
+        from.read_exact(payload.get_mut(start..).unwrap_or_default()).await.map_err(FrameError::inside)?;
     }
     if checksum(length, &payload) != crc {
         return Err(FrameError::Checksum);
@@ -138,7 +145,8 @@ mod tests {
                 broken[at] ^= 1 << bit;
                 assert!(decode(&broken, HELLO_MAX).await.is_err(), "bit {bit} of byte {at}");
             }
-            assert!(decode(&good[..at], HELLO_MAX).await.is_err(), "cut at {at}");
+            let cut = decode(&good[..at], HELLO_MAX).await.unwrap_err();
+            assert_eq!(cut.is_malformed(), at > 0, "cut at {at}: {cut}");
         }
     }
 

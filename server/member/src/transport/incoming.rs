@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::message::CHUNK_MAX;
 use crate::platform;
-use crate::raft::intake::Intake;
+use crate::raft::intake::{Intake, Turn};
 use crate::raft::records::{Joiner, TreeId};
 use crate::raft::state::{APPLIED_KEY, Applied};
 use crate::raft::state_machine::SnapshotData;
@@ -39,26 +39,25 @@ pub(crate) struct Incoming {
     crc: u32,
     /// Which one it is, where it can be resumed.
     id: Option<u64>,
-    /// One snapshot at a time: they all go into the same file.
-    _turn: OwnedMutexGuard<()>,
 }
 
 impl Incoming {
-    /// Begins to receive; the state machine is not touched before the whole is installed.
+    /// Begins to receive; the state machine is not touched before the whole is installed. The turn is the writer's, and
+    /// then that of what it made: one snapshot at a time, however early its sender goes.
     pub(crate) fn begin(
         store: &Arc<Store>,
         vote: Vote,
         meta: SnapshotMeta,
         with_data: bool,
         id: Option<u64>,
-        turn: OwnedMutexGuard<()>,
+        turn: Turn,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let store = Arc::clone(store);
         let writer = platform::consume(receiver, move |pieces| {
-            if with_data { receive_tree(&store, pieces) } else { receive_bare(pieces) }
+            if with_data { receive_tree(&store, turn, pieces) } else { receive_bare(turn, pieces) }
         });
-        Self { vote, meta, chunks: Some(sender), writer, len: 0, crc: 0, id, _turn: turn }
+        Self { vote, meta, chunks: Some(sender), writer, len: 0, crc: 0, id }
     }
 
     /// Up to here, in bytes, its chunks came.
@@ -132,13 +131,17 @@ fn each_chunk(
     }
 }
 
-fn receive_tree(store: &Store, pieces: &mut dyn Iterator<Item = Piece>) -> io::Result<SnapshotData> {
-    let mut intake = Intake::create(store.disk())?;
+fn receive_tree(
+    store: &Store,
+    turn: Turn,
+    pieces: &mut dyn Iterator<Item = Piece>,
+) -> io::Result<SnapshotData> {
+    let mut intake = Intake::create(store.disk(), turn)?;
     each_chunk(pieces, |chunk| intake.push(chunk))?;
     Ok(SnapshotData::Received(Box::new(intake.finish()?)))
 }
 
-fn receive_bare(pieces: &mut dyn Iterator<Item = Piece>) -> io::Result<SnapshotData> {
+fn receive_bare(_turn: Turn, pieces: &mut dyn Iterator<Item = Piece>) -> io::Result<SnapshotData> {
     let (mut joiner, mut applied) = (Joiner::default(), None);
     each_chunk(pieces, |chunk| {
         joiner.push(chunk, |tree, key, value| {

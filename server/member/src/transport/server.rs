@@ -1,10 +1,12 @@
 //! The listening end of the Raft port.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
 use tokio::io::BufReader;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval_at, timeout};
@@ -14,8 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::frame::{self, FRAME_MAX, FrameError, HELLO_MAX};
 use super::incoming::Incoming;
 use super::message::{
-    Chunk, Failure, Greeting, Hello, MAGIC, MINOR, MINOR_INSTALLS, Opening, PROTOCOL, RefusedHello, Request,
-    Response,
+    Chunk, Greeting, Hello, MAGIC, MINOR, MINOR_INSTALLS, Opening, PROTOCOL, RefusedHello, Request, Response,
 };
 use crate::platform::{TcpListener, TcpStream};
 use crate::raft::types::{SnapshotMeta, Vote};
@@ -24,6 +25,8 @@ use crate::raft::types::{SnapshotMeta, Vote};
 const CONNECTIONS_MAX: usize = 512;
 /// A connection that has not said hello by then is closed.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the other side may take none of what it is told.
+const SAY_PATIENCE: Duration = Duration::from_secs(5);
 /// A connection on which nothing was asked for so long is closed; whoever wants it dials again.
 const IDLE_MAX: Duration = Duration::from_secs(120);
 /// Between two warnings of members of another version.
@@ -42,6 +45,8 @@ pub(crate) trait Host: Send + Sync + 'static {
     fn greet(&self, hello: &Hello) -> Result<Self::Session, RefusedHello>;
     /// Cancelled when the session is over from this side.
     fn end(&self, session: &Self::Session) -> CancellationToken;
+    /// The longest frame that may be asked with.
+    fn frame_max(&self, session: &Self::Session) -> usize;
     /// Answers anything but a snapshot.
     fn answer(&self, session: &Self::Session, request: Request) -> impl Future<Output = Response> + Send;
     /// Lets a snapshot in, or answers without one. One that has an `id` may have come in part already.
@@ -52,7 +57,7 @@ pub(crate) trait Host: Send + Sync + 'static {
         meta: SnapshotMeta,
         with_data: bool,
         id: Option<u64>,
-    ) -> Result<Incoming, Box<Response>>;
+    ) -> impl Future<Output = Result<Incoming, Box<Response>>> + Send;
     /// Remembers, for a while, a snapshot whose connection broke.
     fn park_snapshot(&self, session: &Self::Session, incoming: Incoming);
     /// Installs a snapshot that came in whole.
@@ -74,7 +79,11 @@ pub(crate) struct Counters {
     pub(crate) malformed: AtomicU64,
     /// Connections that did not say hello in time.
     pub(crate) silent: AtomicU64,
+    /// Appends of log entries that cannot be true.
+    pub(crate) appends_refused: AtomicU64,
     pub(crate) snapshots_received: AtomicU64,
+    /// Snapshots that cannot be true, are not this cluster's, or did not arrive as they were sent.
+    pub(crate) snapshots_refused: AtomicU64,
     pub(crate) snapshots_resumed: AtomicU64,
     pub(crate) snapshot_bytes: AtomicU64,
     /// When another version was last warned of, in seconds since 1970.
@@ -136,6 +145,12 @@ pub(crate) async fn serve<H: Host>(
     tasks.wait().await;
 }
 
+/// Sends `message`, to whoever takes it within reason.
+async fn say<T: Serialize>(to: &mut BufReader<TcpStream>, message: &T, max: usize) -> Result<(), FrameError> {
+    let said = timeout(SAY_PATIENCE, frame::send(to, message, max)).await;
+    said.unwrap_or_else(|_| Err(FrameError::Io(io::ErrorKind::TimedOut.into())))
+}
+
 async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> Result<(), FrameError> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -157,7 +172,7 @@ async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> 
             );
         }
         let refused = Greeting::Refused(RefusedHello::Protocol(PROTOCOL));
-        return frame::send(&mut stream, &refused, HELLO_MAX).await;
+        return say(&mut stream, &refused, HELLO_MAX).await;
     }
     let hello: Hello = postcard::from_bytes(&hello)?;
     let session = match host.greet(&hello) {
@@ -165,11 +180,11 @@ async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> 
         Err(why) => {
             count(&counters.refused);
             tracing::debug!(sender = hello.sender, target = hello.target, why = %why, "refused a connection");
-            return frame::send(&mut stream, &Greeting::Refused(why), HELLO_MAX).await;
+            return say(&mut stream, &Greeting::Refused(why), HELLO_MAX).await;
         }
     };
     let minor = hello.minor.min(MINOR);
-    frame::send(&mut stream, &Greeting::Welcome { minor }, HELLO_MAX).await?;
+    say(&mut stream, &Greeting::Welcome { minor }, HELLO_MAX).await?;
     let end = host.end(&session);
     tokio::select! {
         () = end.cancelled() => Ok(()),
@@ -184,36 +199,37 @@ async fn answer_all<H: Host>(
     session: &H::Session,
     counters: &Counters,
 ) -> Result<(), FrameError> {
+    let frame_max = host.frame_max(session);
     loop {
-        let request = match timeout(IDLE_MAX, frame::receive(stream, FRAME_MAX)).await {
+        let request = match timeout(IDLE_MAX, frame::receive(stream, frame_max)).await {
             Ok(Err(FrameError::Closed)) | Err(_) => return Ok(()),
             Ok(request) => request?,
         };
         let answer = match request {
             Request::Snapshot { vote, meta, with_data } => {
-                match host.begin_snapshot(session, vote, meta, with_data, None) {
+                match host.begin_snapshot(session, vote, meta, with_data, None).await {
                     Err(answer) => *answer,
                     Ok(incoming) => {
-                        frame::send(stream, &Response::Proceed, FRAME_MAX).await?;
+                        say(stream, &Response::Proceed, FRAME_MAX).await?;
                         receive_snapshot(stream, minor, host, session, incoming, counters).await?
                     }
                 }
             }
             Request::ResumableSnapshot { vote, meta, with_data, id } => {
-                match host.begin_snapshot(session, vote, meta, with_data, Some(id)) {
+                match host.begin_snapshot(session, vote, meta, with_data, Some(id)).await {
                     Err(answer) => *answer,
                     Ok(incoming) => {
                         if incoming.received() > 0 {
                             count(&counters.snapshots_resumed);
                         }
-                        frame::send(stream, &Response::ProceedFrom(incoming.received()), FRAME_MAX).await?;
+                        say(stream, &Response::ProceedFrom(incoming.received()), FRAME_MAX).await?;
                         receive_snapshot(stream, minor, host, session, incoming, counters).await?
                     }
                 }
             }
             request => host.answer(session, request).await,
         };
-        frame::send(stream, &answer, FRAME_MAX).await?;
+        say(stream, &answer, FRAME_MAX).await?;
     }
 }
 
@@ -264,11 +280,7 @@ async fn receive_snapshot<H: Host>(
                 }
                 Chunk::End { len, crc } => {
                     let finishing = host.finish_snapshot(session, incoming, len, crc);
-                    let answer = with_signs_of_life(stream, minor, finishing).await;
-                    if !matches!(answer, Response::Failed(Failure::Other(_))) {
-                        count(&counters.snapshots_received);
-                    }
-                    return Ok(answer);
+                    return Ok(with_signs_of_life(stream, minor, finishing).await);
                 }
             },
         }

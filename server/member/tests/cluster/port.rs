@@ -41,12 +41,15 @@ async fn strangers_are_refused_and_counted() {
     malformed(3, "a frame that holds no hello").await;
     send(&addr, b"").await;
     send(&addr, b"abc").await;
+    malformed(4, "a frame that ends in its header").await;
+    send(&addr, &frame(b"CNRD")[..10]).await;
+    malformed(5, "a frame that ends in its payload").await;
 
     // A hello of the right shape with a wrong magic: refused, not malformed.
     let hello = [&b"XXXX"[..], &[1, 2], &[1, b'c'], &[1, 1, 1, 1]].concat();
     assert!(!send(&addr, &frame(&hello)).await.is_empty());
     assert_eq!(member.stats()["port"]["refused"], 1);
-    malformed(3, "no more than that").await;
+    malformed(5, "no more than that").await;
     put(&[&member], "still", "serves").await;
     member.shutdown().await;
 }
@@ -100,6 +103,43 @@ async fn a_peer_of_another_version_cluster_incarnation_or_target_is_refused() {
         assert_eq!(answer.get(8..8 + expected.len()), Some(&expected[..]), "case {at}: {answer:?}");
     }
     assert_eq!(member.stats()["port"]["refused"], cases.len() as u64 - 5);
+    member.shutdown().await;
+}
+
+/// Who has only said hello, and is no member, may not make the member take in as much as members may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_only_asks_who_is_there_says_little_and_takes_the_answer() {
+    let place = Place::new("node1").bootstrap();
+    let member = place.start().await;
+    leads(&member).await;
+    let addr = &place.config.raft_addr;
+    let malformed = || member.stats()["port"]["malformed"].as_u64().unwrap();
+    let identify = [&b"CNRD"[..], &[1, 0], &[1, b'c'], &[1, 7, 0, 2]].concat();
+    let open = async || {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(&frame(&identify)).await.unwrap();
+        let mut welcome = [0; 10];
+        stream.read_exact(&mut welcome).await.unwrap();
+        stream
+    };
+    let mut stream = open().await;
+    stream.write_all(&frame(&[0])).await.unwrap();
+    let mut header = [0; 8];
+    stream.read_exact(&mut header).await.unwrap();
+    assert_eq!(malformed(), 0);
+    // The length alone is too much.
+    let mut stream = open().await;
+    stream.write_all(&8_000_u32.to_le_bytes()).await.unwrap();
+    stream.write_all(&[0; 4]).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it hangs up");
+    eventually("it is counted", async || malformed() == 1).await;
+
+    // Who asks and asks and reads no answer is not waited for.
+    let mut stream = open().await;
+    let questions = frame(&[0]).repeat(1_000);
+    let asking = async { while stream.write_all(&questions).await.is_ok() {} };
+    tokio::time::timeout(2 * PATIENCE, asking).await.expect("it hangs up");
     member.shutdown().await;
 }
 

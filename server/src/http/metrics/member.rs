@@ -37,6 +37,10 @@ pub(super) struct MemberMetrics {
     port_refused: Counter,
     port_malformed: Counter,
     port_crowded_out: Counter,
+    port_silent: Counter,
+    appends_refused: Counter,
+    snapshots_received: Counter,
+    snapshots_refused: Counter,
 }
 
 impl MemberMetrics {
@@ -97,6 +101,22 @@ impl MemberMetrics {
                 "raft_port_crowded_out",
                 "Connections on the Raft port that were closed because too many were open",
             ),
+            port_silent: counter(
+                registry,
+                "raft_port_silent",
+                "Connections on the Raft port that were closed because they said nothing",
+            ),
+            appends_refused: counter(
+                registry,
+                "raft_appends_refused",
+                "Log entries from other members that were refused because they cannot be true",
+            ),
+            snapshots_received: counter(registry, "raft_snapshots_received", "Snapshots that were installed"),
+            snapshots_refused: counter(
+                registry,
+                "raft_snapshots_refused",
+                "Snapshots that were refused because they cannot be true, are foreign, or did not arrive as they were sent",
+            ),
         }
     }
 
@@ -121,6 +141,10 @@ impl MemberMetrics {
             (&self.port_refused, "/port/refused"),
             (&self.port_malformed, "/port/malformed"),
             (&self.port_crowded_out, "/port/crowded_out"),
+            (&self.port_silent, "/port/silent"),
+            (&self.appends_refused, "/port/appends_refused"),
+            (&self.snapshots_received, "/port/snapshots_received"),
+            (&self.snapshots_refused, "/port/snapshots_refused"),
         ] {
             if let Some(count) = figure(path) {
                 counter.inner().store(count, Ordering::Relaxed);
