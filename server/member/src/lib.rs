@@ -22,4 +22,4 @@ pub mod simulation;
 mod transport;
 
 pub use facade::*;
-pub use member::{Backup, Member, StartError};
+pub use member::{Backup, Member, STOP_MAX, StartError};

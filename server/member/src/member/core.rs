@@ -20,6 +20,13 @@ use crate::transport::server;
 
 /// How long a stopping member waits for another to take over, and for its requests to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long Raft's end and the last checkpoint may take. Without it only the next start takes longer: the log has it all.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(8);
+/// How long the port and what runs by itself may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+/// The longest that stopping takes: a hand-over, the requests in flight, the life, the rest.
+pub(crate) const STOP_MAX: Duration =
+    STOP_PATIENCE.saturating_mul(2).saturating_add(CLOSE_PATIENCE).saturating_add(END_PATIENCE);
 
 /// What clients did here.
 #[derive(Debug, Default)]
@@ -60,8 +67,9 @@ pub(crate) struct Core {
     /// Cancelled when the port and everything behind it shall end.
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    pub(crate) write_slots: Semaphore,
-    pub(crate) write_bytes: Semaphore,
+    /// Held by every change that Raft has in hand.
+    pub(crate) write_slots: Arc<Semaphore>,
+    pub(crate) write_bytes: Arc<Semaphore>,
     pub(crate) room: Arc<Room>,
 }
 
@@ -134,7 +142,11 @@ impl Core {
             let slots = u32::try_from(self.config.tuning.writes_in_flight_max).unwrap_or(u32::MAX);
             // What is still in flight after that has an unknown outcome, and its client is told so.
             let _ = timeout(STOP_PATIENCE, self.write_slots.acquire_many(slots)).await;
-            node.stop(true).await;
+            if timeout(CLOSE_PATIENCE, node.stop(true)).await.is_err() {
+                tracing::warn!(
+                    "the database was not closed in time, its disk may be slow; the next start applies more of the log"
+                );
+            }
         }
         self.end().await;
     }
@@ -152,7 +164,9 @@ impl Core {
     async fn end(&self) {
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if timeout(END_PATIENCE, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some of the member's work did not end in time; its disk may be slow");
+        }
         // Only now is the directory free for another process.
         self.set_node(None);
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();

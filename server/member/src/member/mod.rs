@@ -24,6 +24,7 @@ mod tests;
 mod writes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use conure_client::api;
@@ -36,6 +37,9 @@ pub(crate) use start::{LOCK_FILE, take_lock};
 
 use crate::facade::{Consistency, JoinProgress, Leader, MemberConfig, ReadAnswer, Refusal};
 use core::Core;
+
+/// The longest that [`Member::shutdown`] takes.
+pub const STOP_MAX: Duration = core::STOP_MAX;
 
 /// A running member. Cloning shares it.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use openraft::{Config, Instant as _, Raft, RaftMetrics, SnapshotPolicy};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::rounds::{IndexRound, Rounds};
+use super::rounds::{IndexRound, ROUND_PATIENCE, Rounds};
 use crate::facade::{Leader, Tuning};
 use crate::failure::Failure;
 use crate::identity::{Identity, State};
@@ -102,6 +102,7 @@ pub(crate) async fn start(
             leads: leads.clone(),
             dialer: dialer.clone(),
             connection: None,
+            patience: ROUND_PATIENCE,
         },
         stop.clone(),
     );
@@ -225,19 +226,20 @@ impl Node {
     }
 
     /// The leader and what the membership says of it. Raft remembers a leader until there is another: here one
-    /// that was silent, or that heard from no quorum, for longer than an election takes to begin, is none.
+    /// that was silent for longer than an election takes to begin is none, and this member itself is none as soon as its
+    /// lease is over, from when on Raft takes no changes.
     pub(crate) fn leader(&self) -> Option<(u64, Peer)> {
-        let silence_max = self.tuning.election_timeout_max * 2;
+        let lease = self.tuning.election_timeout_max;
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let id = metrics.current_leader?;
-        let silence = if id != self.identity.node_id {
+        let (silence, silence_max) = if id != self.identity.node_id {
             let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
-            self.born.elapsed().saturating_sub(heard)
+            (self.born.elapsed().saturating_sub(heard), lease * 2)
         } else if metrics.membership_config.membership().voter_ids().count() > 1 {
-            metrics.last_quorum_acked.map_or(Duration::MAX, |at| at.elapsed())
+            (metrics.last_quorum_acked.map_or(Duration::MAX, |at| at.elapsed()), lease)
         } else {
-            Duration::ZERO
+            (Duration::ZERO, lease)
         };
         if silence > silence_max {
             return None;

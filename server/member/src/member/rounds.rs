@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::node::ConureRaft;
-use crate::transport::connection::Connection;
+use crate::transport::connection::{CallError, Connection};
 use crate::transport::message::{Purpose, Request, Response};
 use crate::transport::network::Dialer;
 
 /// So many may wait for the next round.
 const WAITING_MAX: usize = 16_384;
 /// How long a leader may take to confirm that it leads.
-const ROUND_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const ROUND_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One kind of round.
 pub(crate) trait Round: Send + 'static {
@@ -75,15 +75,19 @@ pub(crate) enum NoIndex {
 }
 
 /// Finds the index that a linearizable read must wait for.
-#[cfg_attr(
-    feature = "simulation",
-    expect(clippy::large_enum_variant, reason = "simulated connections are large")
-)]
+#[expect(clippy::large_enum_variant, reason = "a member has two of them")]
 pub(crate) enum IndexRound {
     /// This member leads, or there is no answer.
     Lead(ConureRaft),
     /// Asks whoever leads.
-    Ask { raft: ConureRaft, leads: Rounds<IndexRound>, dialer: Dialer, connection: Option<(u64, Connection)> },
+    Ask {
+        raft: ConureRaft,
+        leads: Rounds<IndexRound>,
+        dialer: Dialer,
+        connection: Option<(u64, Connection)>,
+        /// How long the leader may take, as long as it is the leader.
+        patience: Duration,
+    },
 }
 
 impl std::fmt::Debug for IndexRound {
@@ -101,7 +105,9 @@ impl Round for IndexRound {
     async fn run(&mut self) -> Self::Answer {
         match self {
             Self::Lead(raft) => lead(raft).await,
-            Self::Ask { raft, leads, dialer, connection } => ask(raft, leads, dialer, connection).await,
+            Self::Ask { raft, leads, dialer, connection, patience } => {
+                ask(raft, leads, dialer, connection, *patience).await
+            }
         }
     }
 }
@@ -125,6 +131,7 @@ async fn ask(
     leads: &Rounds<IndexRound>,
     dialer: &Dialer,
     connection: &mut Option<(u64, Connection)>,
+    patience: Duration,
 ) -> Result<u64, NoIndex> {
     let (leader, addr) = {
         let metrics = raft.metrics();
@@ -138,22 +145,26 @@ async fn ask(
         return Box::pin(leads.join()).await.unwrap_or(Err(NoIndex::Unconfirmed));
     }
     let used = connection.take().filter(|(id, _)| *id == leader).map(|(_, connection)| connection);
-    let mut open = match used {
-        Some(open) => open,
-        None => Connection::open(&addr, &dialer.hello(Purpose::Cluster, leader), ROUND_PATIENCE)
-            .await
-            .map_err(|_| NoIndex::Unconfirmed)?,
+    let asking = async {
+        let mut open = match used {
+            Some(open) => open,
+            None => Connection::open(&addr, &dialer.hello(Purpose::Cluster, leader), patience).await?,
+        };
+        let answer = open.call(&Request::ReadIndex, patience).await?;
+        Ok::<_, CallError>((answer, open))
     };
-    match open.call(&Request::ReadIndex, ROUND_PATIENCE).await {
-        Ok(Response::ReadIndex(index)) => {
-            *connection = Some((leader, open));
-            Ok(index)
-        }
-        Ok(_) => {
-            *connection = Some((leader, open));
-            Err(NoIndex::Unconfirmed)
-        }
-        Err(_) => Err(NoIndex::Unconfirmed),
+    // One that died without a word, or was cut off, answers no more: the next leader shall be asked at once.
+    let wait = raft.wait(Some(2 * patience));
+    let lost = wait.metrics(|m| m.current_leader != Some(leader), "follow another");
+    tokio::select! {
+        asked = asking => match asked {
+            Ok((answer, open)) => {
+                *connection = Some((leader, open));
+                if let Response::ReadIndex(index) = answer { Ok(index) } else { Err(NoIndex::Unconfirmed) }
+            }
+            Err(_) => Err(NoIndex::Unconfirmed),
+        },
+        _ = lost => Err(NoIndex::Unconfirmed),
     }
 }
 

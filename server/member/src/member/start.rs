@@ -71,8 +71,8 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
         stopping: AtomicBool::new(false),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
-        write_slots: Semaphore::new(tuning.writes_in_flight_max),
-        write_bytes: Semaphore::new(tuning.write_bytes_in_flight_max.min(Semaphore::MAX_PERMITS)),
+        write_slots: Arc::new(Semaphore::new(tuning.writes_in_flight_max)),
+        write_bytes: Arc::new(Semaphore::new(tuning.write_bytes_in_flight_max.min(Semaphore::MAX_PERMITS))),
         room,
     });
     let begun = begin(&core, identity).await;

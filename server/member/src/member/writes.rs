@@ -1,9 +1,14 @@
 //! Puts and deletes.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use conure_client::api::{DeleteAnswer, PutAnswer};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::core::{Core, Counters};
@@ -65,12 +70,18 @@ impl Core {
             self.room.admit(command.weight()).inspect_err(|_| Counters::add(&self.counters.disk_full))?;
         }
         let weight = u32::try_from(command.weight()).unwrap_or(u32::MAX);
-        let _slot = self.write_slots.try_acquire().map_err(busy)?;
-        let _bytes = self.write_bytes.try_acquire_many(weight).map_err(busy)?;
+        let slot = Arc::clone(&self.write_slots).try_acquire_owned().map_err(busy)?;
+        let bytes = Arc::clone(&self.write_bytes).try_acquire_many_owned(weight).map_err(busy)?;
         if self.stopping.load(Ordering::Relaxed) {
             return Err(Refusal::Stopping);
         }
-        let written = timeout(node.tuning.write_timeout, node.raft.client_write(command)).await;
+        let raft = node.raft.clone();
+        let writing = ToTheEnd::new(async move {
+            // Raft holds the change until then, whoever waits for it.
+            let _held = (slot, bytes);
+            raft.client_write(command).await
+        });
+        let written = timeout(node.tuning.write_timeout, writing).await;
         let outcome = node.refused(written).map(|response| response.data);
         match &outcome {
             Ok(_) => Counters::add(&self.counters.writes),
@@ -78,5 +89,37 @@ impl Core {
             Err(_) => {}
         }
         outcome
+    }
+}
+
+/// Work that goes on by itself once nobody waits for it any more.
+struct ToTheEnd<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> ToTheEnd<F> {
+    fn new(work: F) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let polled = work.as_mut().poll(context);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
+    fn drop(&mut self) {
+        if let Some(rest) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(rest);
+        }
     }
 }

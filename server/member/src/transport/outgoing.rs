@@ -22,6 +22,8 @@ const CHUNK_PATIENCE: Duration = Duration::from_secs(10);
 const INSTALL_PATIENCE: Duration = Duration::from_secs(300);
 /// How long it may say nothing meanwhile; it says something every [`INSTALLING_EVERY`](super::server::INSTALLING_EVERY).
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// So much of a delay is made up for.
+const LATE_MAX: Duration = Duration::from_millis(100);
 /// Chunks read ahead of the network.
 const AHEAD: usize = 2;
 
@@ -89,23 +91,30 @@ async fn installed(connection: &mut Connection) -> Result<Response, CallError> {
     }
 }
 
-/// Holds a transfer to so many bytes a second.
+/// Holds a transfer to so many bytes a second. What a stall left unsent is not made up for.
 struct Pace {
     rate: Option<u64>,
-    begun: Instant,
-    sent: u64,
+    /// When the next bytes may go.
+    next: Instant,
 }
 
 impl Pace {
     fn new(rate: Option<u64>) -> Self {
-        Self { rate, begun: Instant::now(), sent: 0 }
+        Self { rate, next: Instant::now() }
+    }
+
+    /// When the next `bytes` may go, asked at `now`. A little late is made up for, else a busy machine would never reach the rate.
+    fn turn(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
+        let rate = self.rate.filter(|rate| *rate > 0)?;
+        let turn = now.checked_sub(LATE_MAX).map_or(self.next, |earliest| self.next.max(earliest));
+        self.next = turn + due(bytes as u64, rate);
+        Some(turn)
     }
 
     /// Waits until it is time for the next `bytes`.
     async fn wait(&mut self, bytes: usize) {
-        if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
-            sleep_until(self.begun + due(self.sent, rate)).await;
-            self.sent += bytes as u64;
+        if let Some(turn) = self.turn(Instant::now(), bytes) {
+            sleep_until(turn).await;
         }
     }
 }
@@ -146,5 +155,29 @@ mod tests {
         assert_eq!(due(0, 1 << 20), Duration::ZERO);
         assert_eq!(due(3 << 20, 1 << 20), Duration::from_secs(3));
         assert_eq!(due(u64::MAX, 1), Duration::from_micros(u64::MAX));
+    }
+
+    /// How long so many chunks of a tenth of a second each take, without the stall in front of one of them.
+    fn paced(chunks: u32, stalled: Option<u32>) -> Duration {
+        let mut pace = Pace::new(Some(10 << 20));
+        let begun = pace.next;
+        let (mut now, mut stall) = (begun, Duration::ZERO);
+        for chunk in 0..chunks {
+            if stalled == Some(chunk) {
+                stall = Duration::from_secs(60);
+                now += stall;
+            }
+            now = now.max(pace.turn(now, 1 << 20).unwrap());
+        }
+        now - begun - stall
+    }
+
+    #[test]
+    fn a_stall_is_not_made_up_for_by_a_burst() {
+        // The first chunk goes at once.
+        assert_eq!(paced(31, None), Duration::from_secs(3));
+        assert_eq!(paced(31, Some(10)), Duration::from_millis(2_800));
+        assert_eq!(Pace::new(None).turn(Instant::now(), 1), None);
+        assert_eq!(Pace::new(Some(0)).turn(Instant::now(), 1), None);
     }
 }

@@ -179,6 +179,13 @@ pub(crate) async fn stop_all(members: Vec<Member>) {
     }
 }
 
+/// As crashes at the same moment would.
+pub(crate) async fn stop_all_at_once(members: Vec<Member>) {
+    for member in members {
+        member.halt().await;
+    }
+}
+
 /// All bytes of a backup.
 pub(crate) async fn dump(member: &Member) -> Vec<u8> {
     let backup = member.backup().await.unwrap();

@@ -10,3 +10,4 @@ mod port;
 mod recovery;
 mod replication;
 mod snapshots;
+mod wire;

@@ -1,11 +1,13 @@
 //! Writes, reads, failover, restarts.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use conure_client::api::Role;
-use conure_member::{Consistency, Refusal};
+use conure_member::{Consistency, Member, Refusal};
 
 use crate::harness::*;
+use crate::wire::Wire;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_replicate() {
@@ -143,6 +145,47 @@ async fn a_stopping_leader_hands_over_first() {
     members[2].halt().await;
 }
 
+/// It asks whether it could win before it campaigns: the others, who hear their leader, say no.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_hears_nobody_for_a_while_disturbs_nobody() {
+    let places = [Place::new("node1").bootstrap(), Place::new("node2"), Place::new("node3")];
+    let mut places: Vec<Place> = places.into();
+    let (to_second, wire) = (
+        Wire::to(places[1].config.raft_addr.clone()).await,
+        Wire::to(places[2].config.raft_addr.clone()).await,
+    );
+    places[1].config.raft_advertise_addr = to_second.addr.clone();
+    places[2].config.raft_advertise_addr = wire.addr.clone();
+    let mut members = Vec::new();
+    for place in &places {
+        members.push(place.start().await);
+    }
+    leads(&members[0]).await;
+    join(&members[0], &places[1]).await;
+    join(&members[0], &places[2]).await;
+    put(&[&members[0]], "a", "1").await;
+    let term = members[0].status().term;
+    // Nothing reaches it, while it reaches all: the worst that it could do with that.
+    wire.cut();
+    eventually("it hears no leader", async || members[2].leader().is_none()).await;
+    // As the messages are numbered.
+    let (vote, pre_vote) = (4, 5);
+    eventually("it asks whether it could win", async || to_second.asked(pre_vote)).await;
+    for round in 0..20 {
+        put(&[&members[0]], "a", &round.to_string()).await;
+        tokio::time::sleep(places[2].config.tuning.election_timeout_max / 4).await;
+    }
+    let terms = |members: &[Member]| members.iter().map(|member| member.status().term).collect::<Vec<_>>();
+    assert_eq!(terms(&members[..2]), [term; 2]);
+    assert!(!to_second.asked(vote), "it campaigned");
+    wire.mend();
+    eventually("it follows again", async || members[2].ready().is_ok()).await;
+    assert_eq!(get(&members[2], "a").await.as_deref(), Some("19"));
+    assert!(members[0].status().is_leader);
+    assert_eq!(terms(&members), [term; 3]);
+    stop_all(members).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_goes_where_it_is_sent() {
     let (_places, members) = three().await;
@@ -169,12 +212,52 @@ async fn a_leader_without_its_quorum_acknowledges_nothing() {
     }
     let write = leader.put(bytes("a"), bytes("b")).await;
     assert!(matches!(write, Err(Refusal::UnknownOutcome(_) | Refusal::NoLeader)), "{write:?}");
+    // The wait is bounded by the barrier's timeout, on whichever member the read waits.
+    let begun = Instant::now();
     let read = leader.get(b"a", Consistency::Linearizable).await;
     assert!(matches!(read, Err(Refusal::BarrierTimeout(_) | Refusal::NoLeader)), "{read:?}");
+    assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
     eventually("it says that it does not lead", async || {
         !leader.status().is_leader && leader.leader().is_none() && leader.ready().is_err()
     })
     .await;
+    leader.halt().await;
+}
+
+/// What Raft holds takes its room until Raft is through with it, whoever gave up waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_nobody_waits_for_any_more_keep_their_room() {
+    // Nobody notices before the end of the test that the quorum is gone.
+    let patient = |place: Place| {
+        place.tuned(|tuning| {
+            tuning.election_timeout_min = 2 * PATIENCE;
+            tuning.election_timeout_max = 3 * PATIENCE;
+            tuning.write_timeout = Duration::from_millis(300);
+            tuning.writes_in_flight_max = 2;
+        })
+    };
+    let (places, mut members) = three_of(patient).await;
+    put(&[&members[0]], "a", "1").await;
+    let others = members.split_off(1);
+    let leader = members.remove(0);
+    stop_all_at_once(others).await;
+    // One whose client hangs up, and one whose time is over.
+    let hung_up = leader.put(bytes("b"), bytes("2"));
+    assert!(tokio::time::timeout(Duration::from_millis(100), hung_up).await.is_err(), "nobody confirmed it");
+    let unknown = leader.put(bytes("c"), bytes("3")).await;
+    assert!(matches!(unknown, Err(Refusal::UnknownOutcome(_))), "{unknown:?}");
+    for _ in 0..3 {
+        let busy = leader.put(bytes("d"), bytes("4")).await;
+        assert!(matches!(busy, Err(Refusal::Busy)), "{busy:?}");
+    }
+    assert_eq!(leader.stats()["clients"]["busy"], 3);
+    // With the quorum back Raft gets through with them, and there is room again.
+    let back = places[1].start().await;
+    eventually("there is room", async || leader.put(bytes("e"), bytes("5")).await.is_ok()).await;
+    assert_eq!(get(&leader, "b").await.as_deref(), Some("2"));
+    assert_eq!(get(&leader, "c").await.as_deref(), Some("3"));
+    assert_eq!(get(&leader, "d").await, None);
+    back.halt().await;
     leader.halt().await;
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::*;
+use crate::wire::Wire;
 
 fn small(place: Place) -> Place {
     place.tuned(|tuning| {
@@ -138,6 +140,64 @@ async fn breaking(to: String, bytes: usize) -> (String, Arc<AtomicU64>) {
         }
     });
     (addr, broken)
+}
+
+/// The sender takes the receiver for an older one, and the other way round: what only newer ones know is not said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_older_minor_versions_take_entries_and_snapshots() {
+    for minor in [0, 1] {
+        let (first, mut second) = (small(Place::new("node1").bootstrap()), small(Place::new("node2")));
+        let leader = first.start().await;
+        leads(&leader).await;
+        for i in 0..150 {
+            put(&[&leader], &format!("key{i}"), "v").await;
+        }
+        eventually("the log is purged", async || leader.stats()["raft"]["purged_index"].as_u64() > Some(50))
+            .await;
+        let wire = Wire::of_minor(second.config.raft_addr.clone(), minor).await;
+        second.config.raft_advertise_addr = wire.addr.clone();
+        let member = second.start().await;
+        join(&leader, &second).await;
+        let port = |figure: &str| member.stats()["port"][figure].as_u64().unwrap();
+        assert_eq!(port("snapshots_received"), 1, "minor {minor}");
+        put(&[&leader], "after", "1").await;
+        assert_eq!(get(&member, "after").await.as_deref(), Some("1"));
+        // As the messages are numbered: a snapshot, one that can be resumed, and a sign of life.
+        let (snapshot, resumable, installing) = (7, 12, 13);
+        assert_eq!(wire.asked(snapshot), minor == 0, "minor {minor}");
+        assert_eq!(wire.asked(resumable), minor == 1, "minor {minor}");
+        assert!(!wire.answered(installing), "minor {minor}");
+        let members = vec![leader, member];
+        same_state(&members).await;
+        stop_all(members).await;
+    }
+}
+
+/// No faster than it is told to be: the time is what the bytes take at least.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_sent_no_faster_than_its_rate() {
+    let rate = 4 << 20;
+    let slow = |place: Place| small(place).tuned(|tuning| tuning.snapshot_rate = Some(rate));
+    let (first, second) = (slow(Place::new("node1").bootstrap()), slow(Place::new("node2")));
+    let leader = first.start().await;
+    leads(&leader).await;
+    let big = "x".repeat(100_000);
+    for i in 0..120 {
+        put(&[&leader], &format!("key{i}"), &big).await;
+    }
+    eventually("the log is purged", async || leader.stats()["raft"]["purged_index"].as_u64() > Some(50))
+        .await;
+    let member = second.start().await;
+    let begun = Instant::now();
+    join(&leader, &second).await;
+    let took = begun.elapsed();
+    assert_eq!(member.stats()["port"]["snapshots_received"], 1);
+    let bytes = member.stats()["port"]["snapshot_bytes"].as_u64().unwrap();
+    assert!(bytes > 11 << 20, "{bytes}");
+    // The first chunk goes at once, and a tenth of a second may be made up for.
+    let least = Duration::from_millis((bytes - (1 << 20)) * 1_000 / rate - 100);
+    assert!(took >= least, "{bytes} bytes took {took:?}, less than {least:?}");
+    stop_all(vec![leader, member]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

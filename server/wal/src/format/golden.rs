@@ -1,4 +1,4 @@
-//! The bytes of a segment as a file: a change of the format that nobody meant shows here.
+//! The bytes of a segment and of a floor as files: a change of the format that nobody meant shows here.
 
 use bytes::Bytes;
 
@@ -6,6 +6,7 @@ use super::{
     BATCH_HEADER_BYTES, BatchHeader, Position, Record, SEGMENT_HEADER_BYTES, SegmentHeader, put_record,
     seal_batch,
 };
+use crate::floor::{Floor, Mark};
 use crate::logical::{Logical, Purged};
 
 /// Hexadecimal text: a header, then a batch of one record of each kind, as a segment of version 1 has them.
@@ -87,4 +88,17 @@ fn a_segment_is_as_kept() {
         assert_eq!(record, expected);
         rest = tail;
     }
+}
+
+/// It is stored with the database's checkpoints, so other versions of the program read it.
+#[test]
+fn a_floor_is_as_kept() {
+    let kept = include_str!("../../tests/golden/floor.hex");
+    let floor = Floor {
+        mark: Some(Mark { log_id: 0x0123_4567_89ab_cdef, batch: 17 }),
+        vote: Some(Bytes::from_static(b"vote")),
+        committed_index: Some(9),
+    };
+    assert_eq!(hex(&floor.encode()), kept, "it is written otherwise than tests/golden/floor.hex says");
+    assert_eq!(Floor::decode(&unhex(kept)), Some(floor));
 }

@@ -1,5 +1,6 @@
 //! What happens where a life begins or ends halfway.
 
+mod bounds;
 mod snapshots;
 
 use std::sync::Arc;
