@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use conure_member::{Member, MemberConfig, Tuning};
+use conure_member::{Member, MemberConfig, STOP_MAX, Tuning};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -21,8 +22,10 @@ const UNUSABLE: u8 = 2;
 const FAILED: u8 = 1;
 /// How long the requests in flight keep the member from handing leadership over.
 const REQUESTS_FIRST: Duration = Duration::from_secs(1);
-/// The member's own bound on stopping is tighter; this one only keeps a stuck disk from holding the process.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than the member's own bound on stopping: it is met only where that one does not hold.
+const SHUTDOWN_TIMEOUT: Duration = STOP_MAX.saturating_add(Duration::from_secs(2));
+/// More files than a member can need.
+const FILES_MAX: u64 = 65_536;
 /// How long tasks may take to end once nothing of them is wanted any more.
 const TASKS_END_MAX: Duration = Duration::from_millis(500);
 
@@ -100,6 +103,7 @@ async fn run_wait(config: &config::WaitConfig) -> Result<(), Exit> {
 
 async fn run_member(config: Config) -> Result<(), Exit> {
     init_logging(&config);
+    raise_file_limit();
     let mut signals = Signals::new()?;
     for name in &config.unknown_variables {
         tracing::warn!(name, "this environment variable names no setting; `conure-db --help` lists them");
@@ -154,6 +158,19 @@ async fn run_member(config: Config) -> Result<(), Exit> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Lets this process open as many files as it may, within reason: shells allow 1,024, of which connections alone may need more,
+/// and a log that cannot open its next file ends the process.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(FILES_MAX).min(FILES_MAX);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+    }
 }
 
 /// What the settings say of the member.

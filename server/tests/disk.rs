@@ -10,6 +10,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{Node, until};
 use conure_client::api::Suffrage;
@@ -75,8 +78,34 @@ impl Volume {
 
     /// Writes to it wait until the guard is dropped.
     fn freeze(&self) -> Frozen {
-        run("fsfreeze", &["--freeze", self.mounted().to_str().unwrap()]);
-        Frozen(self.mounted())
+        Frozen::new(self.mounted())
+    }
+
+    /// From now on writes to it wait now and then, until the guard is dropped.
+    fn slow(&self) -> Slow {
+        let (mounted, (stop, stopped)) = (self.mounted(), mpsc::channel::<()>());
+        let pulse = move || {
+            while stopped.recv_timeout(PULSE / 20) == Err(RecvTimeoutError::Timeout) {
+                let _frozen = Frozen::new(mounted.clone());
+                let _ = stopped.recv_timeout(PULSE);
+            }
+        };
+        Slow { _stop: stop, pulse: Some(thread::spawn(pulse)) }
+    }
+}
+
+/// How long a slow volume does not answer at a time.
+const PULSE: Duration = Duration::from_millis(400);
+
+struct Slow {
+    _stop: mpsc::Sender<()>,
+    pulse: Option<thread::JoinHandle<()>>,
+}
+
+impl Slow {
+    fn end(mut self) {
+        drop(self._stop);
+        self.pulse.take().map(thread::JoinHandle::join).unwrap().unwrap();
     }
 }
 
@@ -89,6 +118,13 @@ impl Drop for Volume {
 
 /// Kept after the members that use the volume: they cannot end while it is frozen.
 struct Frozen(PathBuf);
+
+impl Frozen {
+    fn new(mounted: PathBuf) -> Self {
+        run("fsfreeze", &["--freeze", mounted.to_str().unwrap()]);
+        Self(mounted)
+    }
+}
 
 impl Drop for Frozen {
     fn drop(&mut self) {
@@ -235,18 +271,67 @@ async fn all_hold(nodes: &[Node], count: u32) {
     }
 }
 
+/// How long 300 puts take, one after another.
+async fn puts(client: &Client) -> Duration {
+    let begun = Instant::now();
+    for number in 0..300 {
+        client.put(&key(number), vec![7; 1_000]).await.unwrap();
+    }
+    begun.elapsed()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_whose_disk_does_not_answer_holds_nobody_up() {
+async fn a_follower_whose_disk_is_slow_or_does_not_answer_holds_nobody_up() {
     let (volumes, nodes) = three().await;
     let term = nodes[0].client().status().await.unwrap().term;
+    let client = nodes[0].client();
+    let well = puts(&client).await;
+    let slow = volumes[2].slow();
+    let beside_slow = puts(&client).await;
+    slow.end();
     let frozen = volumes[2].freeze();
-    for number in 0..300 {
-        nodes[0].client().put(&key(number), vec![7; 1_000]).await.unwrap();
-    }
+    let beside_frozen = puts(&client).await;
+    println!(
+        "300 puts took {well:?}, {beside_slow:?} beside a slow disk, {beside_frozen:?} beside a dead one"
+    );
+    // Each that waited for the slow one would have waited for some tenths of a second.
+    let bound = 5 * well + 10 * PULSE;
+    assert!(beside_slow < bound && beside_frozen < bound);
     let status = nodes[0].client().status().await.unwrap();
     assert_eq!((status.leader.as_str(), status.term), ("node1", term));
     drop(frozen);
     all_hold(&nodes, 300).await;
+}
+
+/// Each sync takes so long that the average says more than half a second in the end, and none of them two: only the average
+/// tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_disk_is_slow_lets_another_lead() {
+    let (volumes, nodes) = three().await;
+    let syncs = async || nodes[0].client().raft_stats().await.unwrap()["log"]["syncs"].as_u64().unwrap();
+    let (mut pulses, mut longest) = (0, Duration::ZERO);
+    while leader(&nodes[1]).await == "node1" {
+        pulses += 1;
+        assert!(pulses < 60, "node1 still leads");
+        let before = syncs().await;
+        let begun = Instant::now();
+        let frozen = volumes[0].freeze();
+        // Its followers have it soon, whatever becomes of the leader meanwhile.
+        let _ = nodes[1].client().put(&key(pulses), "v").await;
+        tokio::time::sleep(Duration::from_millis(700).saturating_sub(begun.elapsed())).await;
+        drop(frozen);
+        longest = longest.max(begun.elapsed());
+        until("the leader's disk has it too", async || syncs().await > before).await;
+    }
+    println!("{pulses} slow syncs, of which the longest took {longest:?}");
+    assert!(longest < Duration::from_secs(2), "this machine is too slow to tell: {longest:?}");
+    until("it says why", async || nodes[0].log().contains("the log's disk is slow")).await;
+    until("another one leads", async || {
+        let now = leader(&nodes[1]).await;
+        !now.is_empty() && now != "node1"
+    })
+    .await;
+    nodes[1].client().put(b"after", "1").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

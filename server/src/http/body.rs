@@ -1,4 +1,4 @@
-//! Request bodies: read within bounds, or let run out unread.
+//! Bodies: requests' read within bounds, or let run out unread; answers' within a budget of memory.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 
-/// How much of all bodies is in memory at once, in KiB.
+/// How much of all bodies is in memory at once, in KiB; requests' and answers' each.
 const BUDGET_KIB: usize = 64 << 10;
 /// How long a body waits for its share of the budget.
 const BUDGET_WAIT: Duration = Duration::from_secs(3);
@@ -68,6 +68,35 @@ pub(super) struct Held {
     _share: Option<OwnedSemaphorePermit>,
 }
 
+/// A part of the budget.
+#[derive(Debug)]
+pub(super) struct Share {
+    permit: OwnedSemaphorePermit,
+    bytes: usize,
+}
+
+impl Share {
+    /// Whether so many bytes are within it.
+    pub(super) fn covers(&self, bytes: usize) -> bool {
+        bytes <= self.bytes
+    }
+
+    /// The same bytes, of which the last copy to go gives the share back: where it waits to be written, and not before.
+    pub(super) fn hold(self, bytes: Bytes) -> Bytes {
+        struct Counted(Bytes, #[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+        impl AsRef<[u8]> for Counted {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        Bytes::from_owner(Counted(bytes, self.permit))
+    }
+}
+
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+}
+
 /// The memory that bodies share.
 #[derive(Debug, Clone)]
 pub(super) struct Budget(Arc<Semaphore>);
@@ -79,6 +108,21 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// A share of so many bytes, where nobody has to be waited for.
+    pub(super) fn try_share(&self, bytes: usize) -> Option<Share> {
+        let permit = self.0.clone().try_acquire_many_owned(kib(bytes)).ok()?;
+        Some(Share { permit, bytes })
+    }
+
+    /// A share of so many bytes, within reason.
+    pub(super) async fn share(&self, bytes: usize) -> Result<Share, Problem> {
+        let share = tokio::time::timeout(BUDGET_WAIT, self.0.clone().acquire_many_owned(kib(bytes))).await;
+        match share {
+            Ok(Ok(permit)) => Ok(Share { permit, bytes }),
+            _ => Err(Problem::unavailable(kind::BUSY, "too many large values at once; try again later")),
+        }
+    }
+
     /// Reads a body of at most `limit` bytes.
     pub(super) async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<Held, Problem> {
         let declared = Declared::of(headers);
@@ -88,11 +132,7 @@ impl Budget {
             Declared::Length(length) => usize::try_from(length).unwrap_or(limit),
             Declared::Chunked => limit,
         };
-        let kib = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX);
-        let share = tokio::time::timeout(BUDGET_WAIT, self.0.clone().acquire_many_owned(kib)).await;
-        let Ok(Ok(share)) = share else {
-            return Err(Problem::unavailable(kind::BUSY, "too many large bodies at once; try again later"));
-        };
+        let share = self.share(size).await?.permit;
         let collected = tokio::time::timeout(ARRIVAL_MAX, Limited::new(body, limit).collect()).await;
         let Ok(collected) = collected else {
             let detail = format!("the body did not arrive within {ARRIVAL_MAX:?}");

@@ -11,13 +11,17 @@ use conure_client::problem as kind;
 use conure_member::{Consistency, ReadAnswer};
 
 use super::App;
-use super::body::Declared;
+use super::body::{Declared, Share};
 use super::problem::Problem;
 use super::query::Query;
 use super::route::Kind;
 
 /// How large a value may be.
 pub(super) const VALUE_LEN_MAX: usize = 4 << 20;
+
+/// Values of up to this size are answered without a share of the memory for answers: what all connections can hold of them
+/// is little.
+const VALUE_LEN_UNCOUNTED: usize = 8 << 10;
 
 /// How far the member is that answered a stale read.
 const REVISION: HeaderName = HeaderName::from_static("conure-revision");
@@ -57,13 +61,30 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     let mut query = Query::parse(parts.uri.query(), &["key", "stale"])?;
     let key = query.take_key()?;
     let consistency = if query.take_bool("stale")? { Consistency::Stale } else { Consistency::Linearizable };
-    match app.member()?.get(&key, consistency).await {
-        Ok(answer) => {
-            app.metrics.read_served(consistency);
-            Ok(answered(answer, consistency))
+    let mut share: Option<Share> = None;
+    let mut answer = loop {
+        let answer = match app.member()?.get(&key, consistency).await {
+            Ok(answer) => answer,
+            Err(refusal) => return Ok(app.refused(refusal, &parts, Bytes::new(), Kind::Read).await),
+        };
+        let length = answer.found.as_ref().map_or(0, |found| found.value.len());
+        if length <= VALUE_LEN_UNCOUNTED || share.as_ref().is_some_and(|share| share.covers(length)) {
+            break answer;
         }
-        Err(refusal) => Ok(app.refused(refusal, &parts, Bytes::new(), Kind::Read).await),
+        let waited = share.take().is_some();
+        share = app.answers.try_share(length);
+        if share.is_some() {
+            break answer;
+        }
+        // It waits without the value, and reads again. One that changed meanwhile may be longer, but once only.
+        drop(answer);
+        share = Some(app.answers.share(if waited { VALUE_LEN_MAX } else { length }).await?);
+    };
+    if let (Some(found), Some(share)) = (&mut answer.found, share) {
+        found.value = share.hold(std::mem::take(&mut found.value));
     }
+    app.metrics.read_served(consistency);
+    Ok(answered(answer, consistency))
 }
 
 pub(super) async fn delete(State(app): State<App>, request: Request) -> Result<Response, Problem> {

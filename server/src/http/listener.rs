@@ -1,4 +1,7 @@
-//! The listening socket: so many connections, so long for a request's head, and an orderly end.
+//! The listening socket: so many connections, so long for a request's head and for an answer to be taken, and an orderly end.
+//!
+//! **Invariant:** whoever connects hears something: of more connections than may be open, some hundred are answered all the
+//! same, what they ask of the data with 503.
 
 use std::future::Future;
 use std::io;
@@ -9,18 +12,26 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::App;
+use super::progress::Progress;
 use crate::config::Addr;
 
-/// How many connections are open at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4096;
+/// How many connections are served at once: twice as many as changes may wait, so that it is those that are refused first.
+const CONNECTIONS_MAX: usize = 8192;
+/// So many more are told that there are too many, save for those that ask how the member is. Further ones are closed at once.
+const CROWDED_MAX: usize = 256;
 /// The kernel's queue.
 const BACKLOG: u32 = 1024;
 /// How long a request's head may take, and how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for a connection too many.
+const CROWDED_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take nothing of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests in flight may take when the process stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, which usually means that the process is out of file descriptors.
@@ -28,7 +39,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A bound socket that serves nobody yet.
 #[derive(Debug)]
-pub struct Listener(TcpListener);
+pub struct Listener {
+    socket: TcpListener,
+    pub(super) connections_max: usize,
+    pub(super) crowded_max: usize,
+    pub(super) write_timeout: Duration,
+}
 
 /// Binds `--http-addr`; the error is one line.
 pub async fn bind(addr: &Addr) -> Result<Listener, String> {
@@ -45,37 +61,45 @@ pub async fn bind(addr: &Addr) -> Result<Listener, String> {
         }
         Err(last)
     };
-    let listener = bound.await.map_err(|error: io::Error| {
+    let socket = bound.await.map_err(|error: io::Error| {
         format!(
             "--http-addr {:?}: it cannot be bound: {error}; choose another address or port",
             addr.to_string()
         )
     })?;
-    Ok(Listener(listener))
+    Ok(Listener {
+        socket,
+        connections_max: within_files(CONNECTIONS_MAX),
+        crowded_max: within_files(CROWDED_MAX),
+        write_timeout: WRITE_TIMEOUT,
+    })
+}
+
+/// No more than half of the files that the process may open: the others are for its data and for other members.
+fn within_files(connections: usize) -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    connections.min(usize::try_from(files / 2).unwrap_or(usize::MAX))
 }
 
 impl Listener {
     /// Serves until `stop` resolves and the requests in flight are answered, or took too long.
     pub async fn serve(self, app: App, stop: impl Future<Output = ()>) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (slots, spare) =
+            (Arc::new(Semaphore::new(self.connections_max)), Arc::new(Semaphore::new(self.crowded_max)));
         let graceful = GracefulShutdown::new();
-        let router = app.clone().router();
+        let (router, crowded) = (app.clone().router(false), app.clone().router(true));
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        let mut once = http1::Builder::new();
+        once.timer(TokioTimer::new()).header_read_timeout(CROWDED_HEAD_TIMEOUT).keep_alive(false);
         let mut stop = std::pin::pin!(stop);
         loop {
-            let accepted = async {
-                // The semaphore is never closed.
-                let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-                let (stream, _) = self.0.accept().await?;
-                Ok::<_, io::Error>((stream, slot))
-            };
             let accepted = tokio::select! {
                 () = &mut stop => break,
-                accepted = accepted => accepted,
+                accepted = self.socket.accept() => accepted,
             };
-            let (stream, slot) = match accepted {
-                Ok(accepted) => accepted,
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -84,8 +108,17 @@ impl Listener {
             };
             // Only latency is lost where this fails.
             let _ = stream.set_nodelay(true);
+            let (builder, router, slot) = match free(&slots) {
+                Some(slot) => (&builder, &router, slot),
+                None => {
+                    app.metrics.crowded();
+                    let Some(slot) = free(&spare) else { continue };
+                    (&once, &crowded, slot)
+                }
+            };
             let service = TowerToHyperService::new(router.clone());
-            let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+            let stream = TokioIo::new(Progress::new(stream, self.write_timeout));
+            let connection = graceful.watch(builder.serve_connection(stream, service));
             let open = app.metrics.connections().clone();
             open.inc();
             tokio::spawn(async move {
@@ -95,9 +128,13 @@ impl Listener {
                 drop(slot);
             });
         }
-        drop(self.0);
+        drop(self.socket);
         if tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not end in time; their connections are cut");
         }
     }
+}
+
+fn free(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(slots).try_acquire_owned().ok()
 }

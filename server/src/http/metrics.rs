@@ -46,6 +46,7 @@ pub(super) struct Metrics {
     reads: Family<ReadLabels, Counter>,
     forwarded: Counter,
     connections: Gauge,
+    crowded: Counter,
     member: MemberMetrics,
 }
 
@@ -67,8 +68,14 @@ impl Metrics {
         registry.register("http_forwarded", "Requests forwarded to the leader", forwarded.clone());
         let connections = Gauge::default();
         registry.register("http_connections", "Open HTTP connections", connections.clone());
+        let crowded = Counter::default();
+        registry.register(
+            "http_connections_crowded",
+            "HTTP connections that were turned away, or told so, because too many were open",
+            crowded.clone(),
+        );
         let member = MemberMetrics::register(&mut registry);
-        Self { registry, requests, durations, reads, forwarded, connections, member }
+        Self { registry, requests, durations, reads, forwarded, connections, crowded, member }
     }
 
     pub(super) fn answered(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
@@ -91,6 +98,11 @@ impl Metrics {
     /// The gauge of open connections.
     pub(super) fn connections(&self) -> &Gauge {
         &self.connections
+    }
+
+    /// A connection came that is one too many.
+    pub(super) fn crowded(&self) {
+        self.crowded.inc();
     }
 
     /// The page; without a member, only what the HTTP side counts.

@@ -14,6 +14,7 @@ mod kv;
 mod listener;
 mod metrics;
 mod problem;
+mod progress;
 mod query;
 mod route;
 mod snapshot;
@@ -21,14 +22,14 @@ mod token;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use conure_client::problem as kind;
 use conure_member::Member;
@@ -71,9 +72,11 @@ pub struct Shared {
     node_id_header: HeaderValue,
     http_advertise_addr: String,
     leader_routing: LeaderRouting,
+    barrier_timeout: Duration,
     allowed_hosts: host::AllowedHosts,
     gate: token::Gate,
     bodies: body::Budget,
+    answers: body::Budget,
     backups: Arc<Semaphore>,
     forwarder: route::Forwarder,
     metrics: metrics::Metrics,
@@ -99,9 +102,11 @@ impl App {
             node_id_header: HeaderValue::from_str(&config.node_id).map_err(|error| error.to_string())?,
             http_advertise_addr: config.http_advertise_addr.to_string(),
             leader_routing: config.leader_routing,
+            barrier_timeout: config.barrier_timeout,
             allowed_hosts: host::AllowedHosts::new(names),
             gate: token::Gate::new(config.admin_token_file.clone())?,
             bodies: body::Budget::default(),
+            answers: body::Budget::default(),
             backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
             forwarder: route::forwarder(),
             metrics: metrics::Metrics::new(),
@@ -128,7 +133,8 @@ impl App {
         self.member.get().ok_or_else(starting)
     }
 
-    fn router(self) -> Router {
+    /// The API; where it is `crowded`, for a connection too many.
+    fn router(self, crowded: bool) -> Router {
         let without_parameters = Router::new()
             .route("/status", get(info::status))
             .route("/raft/config", get(info::raft_config))
@@ -141,7 +147,7 @@ impl App {
             .route("/livez", get(info::livez))
             .route("/metrics", get(info::metrics))
             .route_layer(from_fn(query::refuse_all));
-        Router::new()
+        let router = Router::new()
             .route("/kv", put(kv::put).get(kv::get).delete(kv::delete))
             .route("/readyz", get(info::readyz))
             .merge(without_parameters)
@@ -153,11 +159,22 @@ impl App {
                 let detail = "this path does not take that method; see the header Allow";
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, kind::METHOD_NOT_ALLOWED, detail)
             })
-            .layer(from_fn_with_state(self.clone(), host::check))
+            .layer(from_fn_with_state(self.clone(), host::check));
+        let router = if crowded { router.layer(from_fn(refuse_data)) } else { router };
+        router
             .layer(from_fn(body::drain_unread))
             .layer(from_fn_with_state(self.clone(), observe))
             .with_state(self)
     }
+}
+
+/// Refuses what is asked of the data. How the member is, and its administration, can be asked of a crowded one too.
+async fn refuse_data(request: Request, next: Next) -> Response {
+    if !["/kv", "/snapshot"].contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    Problem::unavailable(kind::BUSY, "too many connections are open; try again later, on fewer")
+        .into_response()
 }
 
 /// Counts and traces a request, and adds what every answer carries.

@@ -29,7 +29,9 @@ pub(super) const FORWARDED: HeaderName = HeaderName::from_static("conure-forward
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Less than the server side keeps an idle connection.
 const IDLE_MAX: Duration = Duration::from_secs(20);
-/// How long the leader may take to begin its answer to a read or a write.
+/// How long the leader may take to begin its answer to a read, beside what a read may wait.
+const READ_MARGIN: Duration = Duration::from_secs(1);
+/// How long the leader may take to begin its answer to a write.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same for administration: a join answers after 30 s.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -126,7 +128,11 @@ impl App {
         }
         forwarded.headers_mut().insert(FORWARDED, self.node_id_header.clone());
         self.metrics.forwarded();
-        let timeout = if request == Kind::Admin { ADMIN_TIMEOUT } else { ANSWER_TIMEOUT };
+        let timeout = match request {
+            Kind::Read => self.barrier_timeout.saturating_add(READ_MARGIN),
+            Kind::Write => ANSWER_TIMEOUT,
+            Kind::Admin => ADMIN_TIMEOUT,
+        };
         let failed = |sent: bool, reason: String| {
             let detail = format!("the leader {} at {}: {reason}", leader.id, leader.http_addr);
             if sent && request != Kind::Read {

@@ -10,6 +10,7 @@ mod common;
 mod dump;
 mod input;
 mod inspect;
+mod overload;
 mod process;
 mod quick_start;
 mod recover;
