@@ -224,6 +224,10 @@ impl HostCore {
                     tracing::warn!(why, "refused log entries");
                     return other(why);
                 }
+                // Before it is on disk: whoever waits for this leader hears of it in Raft's figures at once.
+                if append.vote >= node.metrics().vote {
+                    node.hear();
+                }
                 match node.raft.append_entries(append).await {
                     Ok(answer) => {
                         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
