@@ -248,6 +248,6 @@ async fn clients_that_do_not_read_hold_little_memory_and_not_for_long() {
         let read = stream.read_to_end(&mut rest).await;
         cut += usize::from(read.is_err() || rest.len() < 4 << 20);
     }
-    assert!(cut >= 8 + 1, "{cut} were cut off or refused");
+    assert!(cut > 8, "{cut} were cut off or refused");
     member.shutdown().await;
 }
