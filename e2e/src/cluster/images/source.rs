@@ -16,11 +16,13 @@ use crate::process::{output, run_lines};
 /// A build of everything from nothing.
 const LIMIT: Duration = Duration::from_mins(45);
 
-/// In place of the official image of Rust: what rustc needs to link. The toolchain itself is mounted.
+/// In place of the official image of Rust: what rustc needs to link, and the allocator's C code to be configured. The toolchain
+/// itself is mounted.
 const RUST_BASE: Base = Base {
     name: "base-rust",
     packages: "base-files,ca-certificates,coreutils,dash,diffutils,findutils,gcc,grep,libc6-dev,make,mawk,sed",
     dockerfile: "RUN [\"/bin/ln\", \"-s\", \"gcc\", \"/usr/bin/cc\"]
+RUN [\"/bin/ln\", \"-s\", \"mawk\", \"/usr/bin/awk\"]
 ENV CARGO_HOME=/usr/local/cargo
 ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ",
