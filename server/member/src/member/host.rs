@@ -225,7 +225,7 @@ impl HostCore {
                     return other(why);
                 }
                 // Before it is on disk: whoever waits for this leader hears of it in Raft's figures at once.
-                if append.vote >= node.metrics().vote {
+                if append.vote >= node.vote() {
                     node.hear();
                 }
                 match node.raft.append_entries(append).await {
