@@ -163,14 +163,21 @@ pub(crate) async fn three() -> (Vec<Place>, Vec<Member>) {
 pub(crate) async fn three_of(shape: impl Fn(Place) -> Place) -> (Vec<Place>, Vec<Member>) {
     let places = [Place::new("node1").bootstrap(), Place::new("node2"), Place::new("node3")];
     let places: Vec<Place> = places.into_iter().map(shape).collect();
+    let members = together(&places).await;
+    (places, members)
+}
+
+/// Starts a member in each place, the first of which founds the cluster that the others join.
+pub(crate) async fn together(places: &[Place]) -> Vec<Member> {
     let mut members = Vec::new();
-    for place in &places {
+    for place in places {
         members.push(place.start().await);
     }
     leads(&members[0]).await;
-    join(&members[0], &places[1]).await;
-    join(&members[0], &places[2]).await;
-    (places, members)
+    for place in &places[1..] {
+        join(&members[0], place).await;
+    }
+    members
 }
 
 pub(crate) async fn stop_all(members: Vec<Member>) {

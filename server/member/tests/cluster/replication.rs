@@ -156,13 +156,7 @@ async fn a_follower_that_hears_nobody_for_a_while_disturbs_nobody() {
     );
     places[1].config.raft_advertise_addr = to_second.addr.clone();
     places[2].config.raft_advertise_addr = wire.addr.clone();
-    let mut members = Vec::new();
-    for place in &places {
-        members.push(place.start().await);
-    }
-    leads(&members[0]).await;
-    join(&members[0], &places[1]).await;
-    join(&members[0], &places[2]).await;
+    let members = together(&places).await;
     put(&[&members[0]], "a", "1").await;
     let term = members[0].status().term;
     // Nothing reaches it, while it reaches all: the worst that it could do with that.
