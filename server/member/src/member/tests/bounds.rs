@@ -22,12 +22,22 @@ async fn a_member_whose_last_checkpoint_hangs_stops_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let core = leading(&dir).await;
     let db = core.node().unwrap().store.db().unwrap();
-    // Nobody else can change the database as long as this is there.
+    // Nobody else can change the database as long as this is there; until then the member itself may be at it.
     let (held, holding) = std::sync::mpsc::channel::<()>();
+    let (changes, changing) = tokio::sync::oneshot::channel();
     let holder = std::thread::spawn(move || {
-        let _change = db.begin_write().unwrap();
+        let change = loop {
+            match db.begin_write() {
+                Ok(change) => break change,
+                Err(busy) => assert!(matches!(busy, conure_btree::Error::WriterBusy), "{busy}"),
+            }
+            std::thread::yield_now();
+        };
+        changes.send(()).unwrap();
         let _ = holding.recv();
+        drop(change);
     });
+    timeout(PATIENCE, changing).await.expect("the member is through with its own").unwrap();
     let begun = Instant::now();
     timeout(PATIENCE / 2, core.shutdown()).await.expect("it stops");
     assert!(begun.elapsed() <= STOP_MAX + Duration::from_secs(1), "{:?}", begun.elapsed());
