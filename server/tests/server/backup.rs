@@ -112,6 +112,34 @@ async fn a_backup_made_while_writing_is_one_moment_and_restores_every_key() {
     assert_eq!(restored.status().await.unwrap().cluster_id, status.cluster_id);
 }
 
+#[tokio::test]
+async fn a_backup_that_nobody_fetches_on_shows_as_a_reader_that_keeps_pages() {
+    let node = Node::ready("node1", &[]).await;
+    let client = node.client();
+    // More than sockets hold.
+    for number in 0..16 {
+        client.put(key(number).as_bytes(), vec![7; 2_000_000]).await.unwrap();
+    }
+    let age = async || node.metric("conure_tree_oldest_reader_age_milliseconds").await;
+    let kept = async || node.metric("conure_tree_oldest_reader_waiting_pages").await;
+    let null = async || {
+        let stats = client.raft_stats().await.unwrap();
+        stats.pointer("/storage/tree/oldest_reader_age_ms").expect("it is always there").is_null()
+    };
+    until("no snapshot is held", async || age().await == 0 && null().await).await;
+    let held = reqwest::get(node.url("/snapshot")).await.unwrap();
+    until("pages wait for it", async || {
+        client.put(key(0).as_bytes(), vec![8; 2_000_000]).await.unwrap();
+        kept().await > 400
+    })
+    .await;
+    assert!(age().await > 0 && !null().await);
+    assert!(node.metric("conure_tree_waiting_pages").await >= kept().await);
+    drop(held);
+    until("it is let go", async || age().await == 0 && null().await).await;
+    assert_eq!(kept().await, 0);
+}
+
 /// A backup of a small cluster, as bytes.
 async fn small_backup() -> Vec<u8> {
     let node = Node::ready("node1", &[]).await;

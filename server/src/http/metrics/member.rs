@@ -29,6 +29,9 @@ pub(super) struct MemberMetrics {
     wal_syncs: Counter,
     wal_bytes: Gauge,
     tree_bytes: Gauge,
+    tree_oldest_reader_age_ms: Gauge,
+    tree_oldest_reader_waiting_pages: Gauge,
+    tree_waiting_pages: Gauge,
     disk_free_bytes: Gauge,
     disk_total_bytes: Gauge,
     disk_needed_bytes: Gauge,
@@ -69,6 +72,21 @@ impl MemberMetrics {
             wal_syncs,
             wal_bytes: gauge(registry, "wal_bytes", "Size of the log on disk"),
             tree_bytes: gauge(registry, "tree_bytes", "Size of the database file"),
+            tree_oldest_reader_age_ms: gauge(
+                registry,
+                "tree_oldest_reader_age_milliseconds",
+                "How long the oldest snapshot of the database has been held; 0 where none is",
+            ),
+            tree_oldest_reader_waiting_pages: gauge(
+                registry,
+                "tree_oldest_reader_waiting_pages",
+                "Pages that cannot be used again before the oldest snapshot is let go",
+            ),
+            tree_waiting_pages: gauge(
+                registry,
+                "tree_waiting_pages",
+                "Pages that no longer hold anything and cannot be used again yet",
+            ),
             disk_free_bytes: gauge(
                 registry,
                 "disk_free_bytes",
@@ -152,16 +170,21 @@ impl MemberMetrics {
         }
         let full = stats.pointer("/disk/nearly_full").and_then(Value::as_bool);
         self.disk_nearly_full.set(full.unwrap_or(false).into());
+        // It is null where no snapshot is held.
+        self.tree_oldest_reader_age_ms
+            .set(clamped(figure("/storage/tree/oldest_reader_age_ms").unwrap_or_default()));
         for (gauge, path) in [
             (&self.wal_bytes, "/log/disk_bytes"),
             (&self.tree_bytes, "/storage/tree/file_bytes"),
+            (&self.tree_oldest_reader_waiting_pages, "/storage/tree/oldest_reader_waiting_pages"),
+            (&self.tree_waiting_pages, "/storage/tree/waiting_pages"),
             (&self.disk_free_bytes, "/disk/free_bytes"),
             (&self.disk_total_bytes, "/disk/total_bytes"),
             (&self.disk_needed_bytes, "/disk/needed_bytes"),
             (&self.wal_sync_average_us, "/log/sync_average_us"),
         ] {
-            if let Some(bytes) = figure(path) {
-                gauge.set(clamped(bytes));
+            if let Some(value) = figure(path) {
+                gauge.set(clamped(value));
             }
         }
     }
