@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use crate::backup_format::{self, Encoder};
 use crate::identity::{self, Identity, State};
 use crate::raft::state::Applied;
-use crate::raft::types::{Command, Entry, LogId, Peer, SnapshotMeta, StoredMembership, Vote};
+use crate::raft::types::{self, Command, Entry, LogId, Peer, SnapshotMeta, StoredMembership, Vote};
 use crate::transport::frame::{self, FRAME_MAX};
 use crate::transport::message::{
     Chunk, Failure, Greeting, Hello, Identified, MAGIC, Opening, Purpose, RefusedHello, Request, Response,
@@ -70,9 +70,7 @@ fn golden<T: Serialize + DeserializeOwned + Debug>(name: &str, message: &T) {
 }
 
 fn log_id(term: u64, index: u64) -> LogId {
-    use openraft::vote::RaftLeaderId as _;
-    type LeaderId = openraft::alias::LeaderIdOf<crate::raft::types::TypeConfig>;
-    LogId::new(LeaderId::new(term, 7).to_committed(), index)
+    types::log_id(term, 7, index)
 }
 
 fn peer(name: &str, role: Role) -> Peer {

@@ -111,15 +111,9 @@ mod tests {
     use openraft::{EntryPayload, Membership};
 
     use super::*;
-    use crate::raft::types::{Entry, Peer, StoredMembership};
+    use crate::raft::types::{Entry, Peer, StoredMembership, log_id};
 
     const OWN: u64 = 1;
-
-    fn log_id(term: u64, node: u64, index: u64) -> LogId {
-        use openraft::vote::RaftLeaderId as _;
-        type Id = openraft::alias::LeaderIdOf<TypeConfig>;
-        LogId::new(Id::new(term, node).to_committed(), index)
-    }
 
     fn request(vote: Vote, prev: Option<LogId>, entries: &[LogId]) -> AppendEntriesRequest<TypeConfig> {
         let entry = |log_id: &LogId| Entry { log_id: *log_id, payload: EntryPayload::Blank };

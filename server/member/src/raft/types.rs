@@ -113,3 +113,11 @@ impl Default for Peer {
         Self { name: String::new(), raft_addr: String::new(), http_addr: String::new(), role: Role::Data }
     }
 }
+
+/// The entry `index`, written by the member `node` as the leader of `term`.
+#[cfg(test)]
+pub(crate) fn log_id(term: u64, node: u64, index: u64) -> LogId {
+    use openraft::vote::RaftLeaderId as _;
+    type LeaderId = openraft::alias::LeaderIdOf<TypeConfig>;
+    LogId::new(LeaderId::new(term, node).to_committed(), index)
+}

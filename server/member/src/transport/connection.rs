@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::BufReader;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
 
 use super::frame::{self, FRAME_MAX, FrameError, HELLO_MAX};
@@ -75,6 +75,20 @@ impl Connection {
         })
         .await
         .unwrap_or(Err(CallError::Timeout(patience)))
+    }
+
+    /// Sends a frame that is encoded already.
+    pub(crate) async fn send_frame(&mut self, frame: &[u8], patience: Duration) -> Result<(), CallError> {
+        timeout(patience, frame::send_bytes(&mut self.stream, frame))
+            .await
+            .map_err(|_| CallError::Timeout(patience))?
+            .map_err(CallError::from)
+    }
+
+    /// Waits until there is something to receive, or the connection has ended. May be dropped: nothing is taken.
+    pub(crate) async fn readable(&mut self) {
+        // What went wrong is found again by whoever receives.
+        let _ = self.stream.fill_buf().await;
     }
 
     /// Sends one piece of a snapshot.

@@ -75,7 +75,12 @@ where
     W: AsyncWrite + Unpin,
     T: Serialize + ?Sized,
 {
-    to.write_all(&encode(message, max)?).await?;
+    send_bytes(to, &encode(message, max)?).await
+}
+
+/// Sends a frame that is encoded already.
+pub(crate) async fn send_bytes<W: AsyncWrite + Unpin>(to: &mut W, frame: &[u8]) -> Result<(), FrameError> {
+    to.write_all(frame).await?;
     Ok(to.flush().await?)
 }
 

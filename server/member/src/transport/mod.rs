@@ -9,4 +9,8 @@ pub(crate) mod incoming;
 pub(crate) mod message;
 pub(crate) mod network;
 pub(crate) mod outgoing;
+mod pipeline;
 pub(crate) mod server;
+
+#[cfg(test)]
+mod tests;

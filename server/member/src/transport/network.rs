@@ -7,6 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use conure_client::api::Role;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, Stream};
 use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -19,11 +21,12 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{CallError, Connection};
 use super::message::{Hello, MAGIC, MINOR, PROTOCOL, Purpose, RefusedHello, Request, Response};
 use super::outgoing;
+use super::pipeline::{Appended, Pipeline};
 use crate::raft::state_machine::SnapshotData;
 use crate::raft::types::{Peer, TypeConfig, Vote};
 
 /// How long an append or a vote may take on the wire and on the other side's disk.
-const CALL_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const CALL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Who dials, and what to do when told that it was removed.
 #[derive(Debug, Clone)]
@@ -137,7 +140,7 @@ pub(crate) struct Link {
     /// Where it was when the link was made.
     addr: String,
     role: Role,
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
 }
 
 impl Link {
@@ -158,16 +161,20 @@ impl Link {
                 Err(e) => return Err(e),
             }
         }
-        let hello = self.dialer.hello(Purpose::Cluster, self.target);
-        let opened = Connection::open(&self.addr(), &hello, patience).await;
-        self.dialer.heed(&opened);
-        let mut fresh = opened?;
+        let mut fresh = self.open(patience).await?;
         let answer = fresh.call(request, patience).await?;
         self.connection = Some(fresh);
         Ok(answer)
     }
 
-    fn error(&self, action: RPCTypes, error: &CallError) -> RPCError<TypeConfig> {
+    pub(super) async fn open(&self, patience: Duration) -> Result<Connection, CallError> {
+        let hello = self.dialer.hello(Purpose::Cluster, self.target);
+        let opened = Connection::open(&self.addr(), &hello, patience).await;
+        self.dialer.heed(&opened);
+        opened
+    }
+
+    pub(super) fn error(&self, action: RPCTypes, error: &CallError) -> RPCError<TypeConfig> {
         match error {
             CallError::Timeout(after) => RPCError::Timeout(Timeout {
                 action,
@@ -186,11 +193,11 @@ impl Link {
     }
 }
 
-fn confused() -> RPCError<TypeConfig> {
+pub(super) fn confused() -> RPCError<TypeConfig> {
     RPCError::Network(NetworkError::new(&CallError::Confused))
 }
 
-fn failed(answer: Response) -> RPCError<TypeConfig> {
+pub(super) fn failed(answer: Response) -> RPCError<TypeConfig> {
     match answer {
         Response::Failed(failure) => RPCError::Unreachable(Unreachable::new(&failure)),
         _ => confused(),
@@ -209,6 +216,17 @@ impl RaftNetworkV2<TypeConfig> for Link {
             Response::Append(answer) => Ok(answer),
             other => Err(failed(other)),
         }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(std::future::ready(Ok(Pipeline::new(self, input).answers())))
     }
 
     async fn vote(

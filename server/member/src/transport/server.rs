@@ -1,13 +1,15 @@
 //! The listening end of the Raft port.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use futures::stream::{FuturesOrdered, StreamExt as _};
 use serde::Serialize;
-use tokio::io::BufReader;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +20,7 @@ use super::incoming::Incoming;
 use super::message::{
     Chunk, Greeting, Hello, MAGIC, MINOR, MINOR_INSTALLS, Opening, PROTOCOL, RefusedHello, Request, Response,
 };
+use super::pipeline::{APPENDS_BYTES_MAX, APPENDS_MAX};
 use crate::platform::{TcpListener, TcpStream};
 use crate::raft::types::{SnapshotMeta, Vote};
 
@@ -192,6 +195,44 @@ async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> 
     }
 }
 
+/// Appends that are being answered, in the order in which they came.
+struct Appends<F: Future<Output = Response>> {
+    answers: FuturesOrdered<F>,
+    /// The length of each one's frame.
+    bytes: VecDeque<usize>,
+}
+
+impl<F: Future<Output = Response>> Appends<F> {
+    fn new() -> Self {
+        Self { answers: FuturesOrdered::new(), bytes: VecDeque::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
+    /// Whether another one may be read: as many as a member sends, not more.
+    fn have_room(&self) -> bool {
+        self.bytes.len() < APPENDS_MAX && self.bytes.iter().sum::<usize>() <= APPENDS_BYTES_MAX
+    }
+
+    fn push(&mut self, answer: F, len: usize) {
+        self.answers.push_back(answer);
+        self.bytes.push_back(len);
+    }
+
+    /// The oldest one's answer; waits for ever where there is none.
+    async fn next(&mut self) -> Response {
+        match self.answers.next().await {
+            None => std::future::pending().await,
+            Some(answer) => {
+                self.bytes.pop_front();
+                answer
+            }
+        }
+    }
+}
+
 async fn answer_all<H: Host>(
     stream: &mut BufReader<TcpStream>,
     minor: u16,
@@ -200,11 +241,36 @@ async fn answer_all<H: Host>(
     counters: &Counters,
 ) -> Result<(), FrameError> {
     let frame_max = host.frame_max(session);
+    let mut appends = Appends::new();
     loop {
-        let request = match timeout(IDLE_MAX, frame::receive(stream, frame_max)).await {
+        // Raft hears of the appends in the order in which they came: each is begun before the next one is read.
+        tokio::select! {
+            biased;
+            answer = appends.next(), if !appends.is_empty() => {
+                say(stream, &answer, FRAME_MAX).await?;
+                continue;
+            }
+            begun = timeout(IDLE_MAX, stream.fill_buf()), if appends.have_room() => match begun {
+                Err(_) if appends.is_empty() => return Ok(()),
+                Err(_) => continue,
+                Ok(begun) => drop(begun?),
+            },
+        }
+        let (request, len) = match timeout(IDLE_MAX, frame::receive_bytes(stream, frame_max)).await {
             Ok(Err(FrameError::Closed)) | Err(_) => return Ok(()),
-            Ok(request) => request?,
+            Ok(bytes) => {
+                let bytes = bytes?;
+                (postcard::from_bytes(&bytes)?, bytes.len())
+            }
         };
+        if matches!(request, Request::Append(_)) {
+            appends.push(host.answer(session, request), len);
+            continue;
+        }
+        while !appends.is_empty() {
+            let answer = appends.next().await;
+            say(stream, &answer, FRAME_MAX).await?;
+        }
         let answer = match request {
             Request::Snapshot { vote, meta, with_data } => {
                 match host.begin_snapshot(session, vote, meta, with_data, None).await {

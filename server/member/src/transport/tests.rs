@@ -1,0 +1,237 @@
+//! Appends on one connection: who sends them, and who answers them.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::stream::{StreamExt as _, iter};
+use openraft::EntryPayload;
+use openraft::error::RPCError;
+use openraft::network::{RPCOption, RaftNetworkFactory as _, RaftNetworkV2 as _};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError};
+use tokio::io::BufReader;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::frame::{FRAME_MAX, HELLO_MAX, receive, send};
+use super::incoming::Incoming;
+use super::message::{Failure, Greeting, Hello, MINOR, RefusedHello, Request, Response};
+use super::network::{Addresses, Dialer, Link};
+use super::pipeline::APPENDS_MAX;
+use super::server::{Counters, Host, serve};
+use crate::raft::types::{Entry, Peer, SnapshotMeta, TypeConfig, Vote, log_id};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Who sends.
+const LEADER: u64 = 7;
+
+/// An append of the entry `index`.
+fn append(index: u64) -> AppendEntriesRequest<TypeConfig> {
+    AppendEntriesRequest {
+        vote: Vote::new_committed(3, LEADER),
+        prev_log_id: index.checked_sub(1).map(|prev| log_id(3, LEADER, prev)),
+        leader_commit: None,
+        entries: vec![Entry { log_id: log_id(3, LEADER, index), payload: EntryPayload::Blank }],
+    }
+}
+
+fn index_of(request: &Request) -> u64 {
+    match request {
+        Request::Append(append) => append.entries[0].log_id.index(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn link(addr: String) -> Link {
+    let mut dialer = Dialer {
+        cluster_id: "c".into(),
+        incarnation: 1,
+        node_id: LEADER,
+        removed: CancellationToken::new(),
+        other_version: Arc::default(),
+        snapshot_rate: None,
+        addresses: Addresses::default(),
+    };
+    dialer.new_client(8, &Peer { raft_addr: addr, ..Peer::default() }).await
+}
+
+/// How each append that `link` is given ends: the index up to which the other side holds the log, or an error.
+async fn ends(link: &mut Link, indexes: Range<u64>) -> Vec<Result<u64, String>> {
+    let appends = iter(indexes.map(append));
+    let answers = link.stream_append(appends, RPCOption::new(PATIENCE)).await.unwrap();
+    let ends = answers.map(|answer| match answer {
+        Ok(Ok(held)) => Ok(held.unwrap().index()),
+        Ok(Err(StreamAppendError::Conflict(at))) => Err(format!("conflict at {}", at.index())),
+        Ok(Err(StreamAppendError::HigherVote(vote))) => Err(format!("vote {vote}")),
+        Err(RPCError::Unreachable(_)) => Err("unreachable".into()),
+        Err(_) => Err("network".into()),
+    });
+    timeout(PATIENCE, ends.collect()).await.expect("all are answered")
+}
+
+/// A member that answers no append before it was asked for `together` of them.
+struct Slow {
+    together: usize,
+    begun: watch::Sender<usize>,
+    order: Mutex<Vec<u64>>,
+}
+
+impl Host for Slow {
+    type Session = ();
+
+    fn greet(&self, _: &Hello) -> Result<(), RefusedHello> {
+        Ok(())
+    }
+
+    fn end(&self, (): &()) -> CancellationToken {
+        CancellationToken::new()
+    }
+
+    fn frame_max(&self, (): &()) -> usize {
+        FRAME_MAX
+    }
+
+    async fn answer(&self, (): &(), request: Request) -> Response {
+        self.order.lock().unwrap().push(index_of(&request));
+        self.begun.send_modify(|begun| *begun += 1);
+        let _ = self.begun.subscribe().wait_for(|begun| *begun >= self.together).await;
+        Response::Append(AppendEntriesResponse::Success)
+    }
+
+    async fn begin_snapshot(
+        &self,
+        (): &(),
+        _: Vote,
+        _: SnapshotMeta,
+        _: bool,
+        _: Option<u64>,
+    ) -> Result<Incoming, Box<Response>> {
+        Err(Box::new(Response::Failed(Failure::NotLeader)))
+    }
+
+    fn park_snapshot(&self, (): &(), _: Incoming) {}
+
+    async fn finish_snapshot(&self, (): &(), _: Incoming, _: u64, _: u32) -> Response {
+        Response::Failed(Failure::NotLeader)
+    }
+}
+
+#[tokio::test]
+async fn appends_are_sent_and_begun_while_others_are_unanswered_and_in_order() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut link = link(listener.local_addr().unwrap().to_string()).await;
+    let slow =
+        Arc::new(Slow { together: APPENDS_MAX, begun: watch::Sender::default(), order: Mutex::default() });
+    let stop = CancellationToken::new();
+    let counters = Arc::new(Counters::default());
+    let serving = tokio::spawn(serve(listener, Arc::clone(&slow), Arc::clone(&counters), stop.clone()));
+    let wanted: Vec<u64> = (0..40).collect();
+    let answered = ends(&mut link, 0..40).await;
+    assert_eq!(answered, wanted.iter().copied().map(Ok).collect::<Vec<_>>());
+    assert_eq!(*slow.order.lock().unwrap(), wanted);
+    // The link goes on with the same connection.
+    assert_eq!(ends(&mut link, 40..41).await, [Ok(40)]);
+    assert_eq!(counters.accepted.load(std::sync::atomic::Ordering::Relaxed), 1);
+    stop.cancel();
+    serving.await.unwrap();
+}
+
+/// The other end of a connection, told what to do.
+struct Peerless(BufReader<TcpStream>);
+
+impl Peerless {
+    async fn accept(listener: &TcpListener) -> Self {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        let _: Hello = receive(&mut stream, HELLO_MAX).await.unwrap();
+        send(&mut stream, &Greeting::Welcome { minor: MINOR }, HELLO_MAX).await.unwrap();
+        Self(stream)
+    }
+
+    async fn hears(&mut self, indexes: Range<u64>) {
+        for index in indexes {
+            assert_eq!(index_of(&receive(&mut self.0, FRAME_MAX).await.unwrap()), index);
+        }
+    }
+
+    async fn says(&mut self, answer: AppendEntriesResponse<TypeConfig>) {
+        send(&mut self.0, &Response::Append(answer), FRAME_MAX).await.unwrap();
+    }
+}
+
+/// What a link sends to `other`, and how it ends there.
+async fn between(indexes: Range<u64>, other: impl AsyncFnOnce(TcpListener)) -> Vec<Result<u64, String>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut link = link(listener.local_addr().unwrap().to_string()).await;
+    // The link goes once it has its answers, which the other end notices.
+    let sending = async move { ends(&mut link, indexes).await };
+    let (answered, heard) = tokio::join!(sending, timeout(PATIENCE, other(listener)));
+    heard.expect("the other end is through");
+    answered
+}
+
+#[tokio::test]
+async fn no_more_appends_than_allowed_are_unanswered() {
+    let count = u64::try_from(APPENDS_MAX).unwrap();
+    let answered = between(0..count + 2, async |listener| {
+        let mut peer = Peerless::accept(&listener).await;
+        peer.hears(0..count).await;
+        for next in count..count + 2 {
+            let more =
+                timeout(Duration::from_millis(50), receive::<_, Request>(&mut peer.0, FRAME_MAX)).await;
+            assert!(more.is_err(), "{more:?}");
+            peer.says(AppendEntriesResponse::Success).await;
+            peer.hears(next..next + 1).await;
+        }
+        for _ in 0..count {
+            peer.says(AppendEntriesResponse::Success).await;
+        }
+        // Until the other end has read them.
+        let _ = receive::<_, Request>(&mut peer.0, FRAME_MAX).await;
+    });
+    assert_eq!(answered.await, (0..count + 2).map(Ok).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_unanswered_where_a_connection_breaks_is_sent_again_once() {
+    let answered = between(0..4, async |listener| {
+        let mut first = Peerless::accept(&listener).await;
+        first.hears(0..1).await;
+        first.says(AppendEntriesResponse::Success).await;
+        first.hears(1..3).await;
+        drop(first);
+        let mut second = Peerless::accept(&listener).await;
+        second.hears(1..3).await;
+        second.says(AppendEntriesResponse::Success).await;
+        second.hears(3..4).await;
+        drop(second);
+        // It answered since, so it may have restarted again; the third does not answer at all.
+        let mut third = Peerless::accept(&listener).await;
+        third.hears(2..4).await;
+    });
+    assert_eq!(answered.await, [Ok(0), Ok(1), Err("network".into())]);
+}
+
+#[tokio::test]
+async fn answers_other_than_success_end_the_appends() {
+    let conflict = async |listener: TcpListener| {
+        let mut peer = Peerless::accept(&listener).await;
+        let _: Request = receive(&mut peer.0, FRAME_MAX).await.unwrap();
+        peer.says(AppendEntriesResponse::Conflict).await;
+        let _ = receive::<_, Request>(&mut peer.0, FRAME_MAX).await;
+    };
+    assert_eq!(between(5..6, conflict).await, [Err("conflict at 4".into())]);
+    // Nothing is before the first entry.
+    assert_eq!(between(0..1, conflict).await, [Err("network".into())]);
+    let vote = async |listener: TcpListener| {
+        let mut peer = Peerless::accept(&listener).await;
+        peer.hears(5..7).await;
+        peer.says(AppendEntriesResponse::HigherVote(Vote::new(4, 9))).await;
+        let _ = receive::<_, Request>(&mut peer.0, FRAME_MAX).await;
+    };
+    assert_eq!(between(5..8, vote).await, [Err(format!("vote {}", Vote::new(4, 9)))]);
+    let nobody = async |listener: TcpListener| drop(listener);
+    assert_eq!(between(0..1, nobody).await.len(), 1);
+}
