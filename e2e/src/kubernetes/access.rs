@@ -106,6 +106,12 @@ impl Access {
         Ok(())
     }
 
+    /// Makes a namespace where an earlier step has not.
+    pub async fn present_namespace(&self, name: &str) -> Result<()> {
+        let all: Api<Namespace> = Api::all(self.client());
+        if all.get_opt(name).await?.is_some() { Ok(()) } else { self.fresh_namespace(name).await }
+    }
+
     /// Removes a namespace that these tests made, and waits until it is gone.
     pub async fn remove_namespace(&self, name: &str) -> Result<()> {
         let all: Api<Namespace> = Api::all(self.client());

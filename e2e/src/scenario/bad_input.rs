@@ -82,6 +82,7 @@ pub(super) async fn invalid_clusters_are_refused_with_the_mend(world: &mut World
 }
 
 pub(super) async fn image_that_cannot_be_pulled_is_named_and_mended(world: &mut World) -> Result<()> {
+    world.access.present_namespace(NAMESPACE).await?;
     let mut manifest = world.manifest("unpulled", 1);
     merge(&mut manifest, &json!({"spec": {"image": {"tag": "conure-e2e-nowhere"}}}));
     world.access.apply(NAMESPACE, &manifest.to_string()).await?;
@@ -95,6 +96,7 @@ pub(super) async fn image_that_cannot_be_pulled_is_named_and_mended(world: &mut 
 }
 
 pub(super) async fn absent_storage_class_is_named_and_mended(world: &mut World) -> Result<()> {
+    world.access.present_namespace(NAMESPACE).await?;
     let classes: Api<StorageClass> = Api::all(world.access.client());
     if classes.get_opt(ABSENT_CLASS).await?.is_some() {
         classes.delete(ABSENT_CLASS, &DeleteParams::default()).await?;
@@ -117,6 +119,7 @@ pub(super) async fn absent_storage_class_is_named_and_mended(world: &mut World) 
 pub(super) async fn storage_that_cannot_grow_is_named_and_the_size_may_be_taken_back(
     world: &mut World,
 ) -> Result<()> {
+    world.access.present_namespace(NAMESPACE).await?;
     const RIGID: &str = "conure-e2e-rigid";
     let classes: Api<StorageClass> = Api::all(world.access.client());
     if classes.get_opt(RIGID).await?.is_some() {

@@ -21,15 +21,20 @@ pub(super) async fn follower_and_leader_are_replaced_when_asked(world: &mut Worl
     let follower = follower.context("there is no follower")?.to_owned();
     for pod in [follower, leader] {
         world.say(format!("{pod} is to be replaced"));
-        let (claim, member) = (claim_uid(world, &pod).await?, node_id(world, &pod).await?);
-        let asked = format!("{ANNOTATION}={pod}");
-        world.access.kubectl(&["--namespace", NAMESPACE, "annotate", "conure", "conure", &asked]).await?;
-        started_over(world, &pod, claim.as_deref(), &member).await?;
+        replace(world, &pod).await?;
         world.told(&[("ReplaceAccepted", &pod), ("MemberReplaced", &pod)]).await?;
         let annotations = world.cluster.get().await?.metadata.annotations.unwrap_or_default();
         ensure!(!annotations.contains_key(ANNOTATION), "the request is still there");
     }
     Ok(())
+}
+
+/// Asks for a new volume, and waits until the member has it.
+async fn replace(world: &World, pod: &str) -> Result<()> {
+    let (claim, member) = (claim_uid(world, pod).await?, node_id(world, pod).await?);
+    let asked = format!("{ANNOTATION}={pod}");
+    world.access.kubectl(&["--namespace", NAMESPACE, "annotate", "conure", "conure", &asked]).await?;
+    started_over(world, pod, claim.as_deref(), &member).await
 }
 
 pub(super) async fn claims_deleted_under_their_members_are_made_anew_one_at_a_time(
@@ -77,6 +82,10 @@ pub(super) async fn member_of_a_lost_node_starts_over_on_another(world: &mut Wor
     world.told(&[("MemberReplaced", &leader)]).await?;
     world.cluster.patch(json!({"spec": {"tolerations": null, "repair": null}})).await?;
     world.settled().await?;
+    // Two members are on one node now, which cannot be drained before they are apart again.
+    replace(world, &leader).await?;
+    let back = world.cluster.node_of(&leader).await?;
+    ensure!(back == node, "{leader} was replaced on {back}, beside another member, although {node} has none");
     voters_are(world, 3).await
 }
 
