@@ -157,6 +157,13 @@ pub(super) async fn storage_that_cannot_grow_is_named_and_the_size_may_be_taken_
     .await?;
     let (reason, message) = cluster.condition("Ready", "False", PATIENCE).await?;
     ensure!(reason == "VolumesGrowing" && message.contains("1Gi of 2Gi"), "it says {reason}: {message}");
+    // Admission knows of it from the status, which the pass after the claim's change writes.
+    until("the status says what the claim asks for", PATIENCE, async || {
+        let reached = cluster.status().await?.data_volume_size.map(|size| size.0);
+        ensure!(reached.as_deref() == Some("2Gi"), "it says {reached:?}");
+        Ok(())
+    })
+    .await?;
     let refusal =
         cluster.patch(size("1Gi")).await.err().context("the claim's size was taken back")?.to_string();
     ensure!(refusal.contains("a volume cannot shrink"), "{refusal}");
