@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use conure_member::{Member, MemberConfig, STOP_MAX, Tuning};
+use conure_client::exit;
+use conure_member::{Member, MemberConfig, STOP_MAX, StartError, Tuning};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -26,6 +27,8 @@ const REQUESTS_FIRST: Duration = Duration::from_secs(1);
 const SHUTDOWN_TIMEOUT: Duration = STOP_MAX.saturating_add(Duration::from_secs(2));
 /// More files than a member can need.
 const FILES_MAX: u64 = 65_536;
+/// How long the requests in flight may take to be answered once the storage failed.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// How long tasks may take to end once nothing of them is wanted any more.
 const TASKS_END_MAX: Duration = Duration::from_millis(500);
 
@@ -43,6 +46,18 @@ impl Exit {
 
     fn failed(reason: impl std::fmt::Display) -> Self {
         Self { code: FAILED, line: reason.to_string() }
+    }
+
+    /// As [`exit::DATA_DAMAGED_LINE`] says.
+    fn damaged(reason: impl std::fmt::Display) -> Self {
+        Self { code: exit::DATA_DAMAGED, line: format!("data damaged: {reason}") }
+    }
+
+    fn not_started(error: StartError) -> Self {
+        match error {
+            StartError::Damaged(_) => Self::damaged(error),
+            _ => Self::unusable(error),
+        }
     }
 }
 
@@ -120,7 +135,7 @@ async fn run_member(config: Config) -> Result<(), Exit> {
             tracing::info!(signal, "stopped before the member had started");
             return Ok(());
         }
-        member = Member::start(member_config(&config)) => member.map_err(Exit::unusable)?,
+        member = Member::start(member_config(&config)) => member.map_err(Exit::not_started)?,
     };
     app.set_member(member.clone());
     tracing::info!(
@@ -138,10 +153,12 @@ async fn run_member(config: Config) -> Result<(), Exit> {
         reason = member.failed() => Some(reason),
     };
     app.stop();
-    if let Some(reason) = failure {
-        return Err(Exit::failed(format!(
-            "the storage failed: {reason}; the member stops rather than go on with it"
-        )));
+    if let Some(fault) = failure {
+        // Whoever met the failure, or waits for what will not come any more, hears why.
+        let _ = stop.send(());
+        let _ = tokio::time::timeout(LAST_ANSWERS, &mut served).await;
+        let line = format!("the storage failed: {fault}; the member stops rather than go on with it");
+        return Err(if fault.damaged { Exit::damaged(line) } else { Exit::failed(line) });
     }
     let _ = stop.send(());
     // Most requests end at once. Leadership does not wait for those that do not, such as a backup.

@@ -22,6 +22,7 @@ mod call;
 mod cluster;
 mod encode;
 mod error;
+pub mod exit;
 mod kv;
 pub mod problem;
 mod servers;

@@ -58,6 +58,9 @@ pub(crate) enum IdentityError {
     Io(#[from] io::Error),
     #[error("{0}")]
     Corrupt(String),
+    /// It is an identity, and not the one that was written.
+    #[error("{0}")]
+    Damaged(String),
 }
 
 impl Identity {
@@ -90,7 +93,13 @@ impl Identity {
         }
         let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
         file.read_exact_at(&mut bytes, 0)?;
-        decode(&bytes).map(Some).map_err(IdentityError::Corrupt)
+        decode(&bytes).map(Some).map_err(|what| {
+            if bytes.starts_with(MAGIC) && !is_whole(&bytes) {
+                IdentityError::Damaged(what)
+            } else {
+                IdentityError::Corrupt(what)
+            }
+        })
     }
 
     /// Replaces the identity of `dir`: after it returned, every later start sees the new one; after a crash
@@ -124,9 +133,15 @@ impl Identity {
     }
 }
 
+/// Whether the checksum at the end is that of what is before it.
+fn is_whole(bytes: &[u8]) -> bool {
+    let parts = bytes.split_last_chunk::<4>();
+    parts.is_some_and(|(signed, crc)| crc32c::crc32c(signed) == u32::from_le_bytes(*crc))
+}
+
 pub(crate) fn decode(bytes: &[u8]) -> Result<Identity, String> {
-    let (signed, crc) = bytes.split_last_chunk::<4>().ok_or("is too short")?;
-    if crc32c::crc32c(signed) != u32::from_le_bytes(*crc) {
+    let (signed, _) = bytes.split_last_chunk::<4>().ok_or("is too short")?;
+    if !is_whole(bytes) {
         return Err("has a wrong checksum".into());
     }
     let rest = signed.strip_prefix(MAGIC.as_slice()).ok_or("is no identity of ConureDB")?;
@@ -177,6 +192,28 @@ mod tests {
                 assert!(decode(&broken).is_err(), "bit {bit} of byte {at}");
             }
             assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_changed_identity_is_damaged_and_a_file_that_is_none_or_of_another_format_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let loaded = |bytes: &[u8]| {
+            std::fs::write(dir.path().join(IDENTITY_FILE), bytes).unwrap();
+            Identity::load(dir.path())
+        };
+        let whole = Identity::fresh("node1", Role::Data).encode().unwrap();
+        let mut flipped = whole.clone();
+        flipped[20] ^= 1;
+        let mut newer = whole[..whole.len() - 4].to_vec();
+        newer[8] = 9;
+        let crc = crc32c::crc32c(&newer);
+        newer.extend_from_slice(&crc.to_le_bytes());
+        for damaged in [flipped.as_slice(), &whole[..whole.len() - 1]] {
+            assert!(matches!(loaded(damaged), Err(IdentityError::Damaged(_))));
+        }
+        for other in [newer.as_slice(), b"", b"somebody's notes on identity"] {
+            assert!(matches!(loaded(other), Err(IdentityError::Corrupt(_))));
         }
     }
 

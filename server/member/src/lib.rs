@@ -22,4 +22,5 @@ pub mod simulation;
 mod transport;
 
 pub use facade::*;
+pub use failure::Fault;
 pub use member::{Backup, Member, STOP_MAX, StartError};

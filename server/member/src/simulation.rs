@@ -172,6 +172,6 @@ impl Member {
 
     /// Why its storage failed, if it did.
     pub fn storage_failure(&self) -> Option<String> {
-        self.core().failure.get()
+        self.core().failure.get().map(|fault| fault.text)
     }
 }

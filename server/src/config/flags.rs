@@ -23,8 +23,8 @@ use crate::commands::Tool;
 #[derive(Debug, Parser)]
 #[command(name = "conure-db", version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
 #[command(
-    after_help = "Wrong settings and unusable data directories end with exit code 2, a failed disk with 1. `conure-db COMMAND \
-        --help` has each command's examples and exit codes."
+    after_help = "Wrong settings and unusable data directories end with exit code 2, a failed disk with 1, data that is found damaged \
+        with 3. `conure-db COMMAND --help` has each command's examples and exit codes."
 )]
 pub(super) struct Flags {
     #[command(subcommand)]

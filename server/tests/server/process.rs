@@ -1,6 +1,9 @@
 //! The process: settings, data directories, signals, exit codes.
 
-use crate::common::{Node, free_port, run, server, until};
+use conure_client::problem as kind;
+use reqwest::StatusCode;
+
+use crate::common::{Node, free_port, problem, run, server, until};
 
 #[test]
 fn wrong_settings_end_with_2_and_one_line() {
@@ -112,7 +115,7 @@ async fn a_request_in_flight_is_finished_before_the_process_leaves() {
 }
 
 #[tokio::test]
-async fn a_foreign_or_corrupt_directory_ends_with_2_and_is_kept() {
+async fn a_damaged_directory_ends_with_3_a_foreign_one_with_2_and_both_are_kept() {
     let mut node = Node::ready("solo", &[]).await;
     node.client().put(b"a", "1").await.unwrap();
     node.stop().await;
@@ -123,9 +126,14 @@ async fn a_foreign_or_corrupt_directory_ends_with_2_and_is_kept() {
     bad[middle] ^= 0x10;
     std::fs::write(&identity, &bad).unwrap();
     let (code, error) = run(&mut node.command());
-    assert_eq!(code, Some(2), "{error}");
-    assert!(error.contains(&node.directory.display().to_string()), "{error}");
+    assert_eq!(code, Some(3), "{error}");
+    let last = error.lines().last().unwrap();
+    assert!(last.starts_with(conure_client::exit::DATA_DAMAGED_LINE), "{error}");
+    assert!(last.contains(&node.directory.display().to_string()), "{error}");
     assert_eq!(std::fs::read(&identity).unwrap(), bad);
+    std::fs::write(&identity, "somebody's notes").unwrap();
+    let (code, error) = run(&mut node.command());
+    assert_eq!(code, Some(2), "{error}");
     std::fs::write(&identity, &good).unwrap();
 
     // Another member's directory.
@@ -142,6 +150,34 @@ async fn a_foreign_or_corrupt_directory_ends_with_2_and_is_kept() {
     node.restart().await;
     node.until_ready().await;
     assert_eq!(node.client().get(b"a").await.unwrap().unwrap().bytes, "1");
+}
+
+#[tokio::test]
+async fn damage_that_is_found_while_serving_is_answered_with_503_and_ends_with_3() {
+    let mut node = Node::ready("solo", &[]).await;
+    node.client().put(b"good", "1").await.unwrap();
+    let value = "a value that is found again ".repeat(40);
+    node.client().put(b"bad", value.clone()).await.unwrap();
+    node.stop().await;
+    let tree = node.directory.join("tree.db");
+    let mut bytes = std::fs::read(&tree).unwrap();
+    let places: Vec<usize> =
+        (0..bytes.len() - value.len()).filter(|at| bytes[*at..].starts_with(value.as_bytes())).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at + 500] ^= 0x10;
+    }
+    std::fs::write(&tree, bytes).unwrap();
+
+    node.restart().await;
+    node.until_ready().await;
+    let refused = reqwest::get(node.url("/kv?key=bad&stale=true")).await.unwrap();
+    let refused = problem(refused, StatusCode::SERVICE_UNAVAILABLE, kind::STORAGE).await;
+    assert!(refused.detail.contains("corrupt at page"), "{}", refused.detail);
+    let ended = node.left().await;
+    assert_eq!(ended.code(), Some(3), "{}", node.log());
+    let log = node.log();
+    assert!(log.lines().last().unwrap().starts_with(conure_client::exit::DATA_DAMAGED_LINE), "{log}");
 }
 
 #[tokio::test]

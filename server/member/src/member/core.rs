@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::node::Node;
 use super::room::Room;
 use crate::facade::{MemberConfig, Refusal};
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::identity::{Identity, State};
 use crate::transport::server;
 
@@ -81,7 +81,7 @@ impl Core {
 
     /// Makes `identity` the directory's, durably.
     pub(crate) fn become_(&self, identity: Identity) -> std::io::Result<()> {
-        identity.store(&self.dir).inspect_err(|e| self.failure.set(&format!("the identity file: {e}")))?;
+        identity.store(&self.dir).inspect_err(|e| self.failure.set(Fault::of("the identity file", e)))?;
         tracing::info!(
             member = %identity.name, node_id = identity.node_id, cluster_id = %identity.cluster_id,
             state = ?identity.state, "this data directory's identity changed"
@@ -95,8 +95,8 @@ impl Core {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(Refusal::Stopping);
         }
-        if let Some(text) = self.failure.get() {
-            return Err(Refusal::Storage(text));
+        if let Some(fault) = self.failure.get() {
+            return Err(Refusal::Storage(fault.text));
         }
         let node = self.node.read().unwrap_or_else(PoisonError::into_inner).clone();
         node.ok_or_else(|| Refusal::NotInCluster(self.why_not_in_cluster()))

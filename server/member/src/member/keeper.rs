@@ -66,7 +66,7 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
             && !core.stopping.load(Ordering::Relaxed)
             && !node.stop.is_cancelled()
         {
-            core.failure.set(&format!("Raft ended: {fatal}"));
+            core.failure.set(format!("Raft ended: {fatal}"));
             return;
         }
         let (released, removed) = {

@@ -16,6 +16,7 @@ use super::core::Core;
 use super::keeper;
 use super::node::{self, LOG_DIR, Node};
 use crate::facade::Refusal;
+use crate::failure::Fault;
 use crate::identity::{self, Identity, State};
 use crate::platform;
 use crate::raft::intake;
@@ -46,7 +47,7 @@ impl Core {
     }
 
     /// Starts Raft on what the directory holds.
-    pub(crate) async fn begin_life(self: &Arc<Self>, identity: Identity) -> Result<Arc<Node>, String> {
+    pub(crate) async fn begin_life(self: &Arc<Self>, identity: Identity) -> Result<Arc<Node>, Fault> {
         let config = &self.config;
         let stop = self.stop.child_token();
         let node = node::start(&self.dir, identity, self.peer(), &config.tuning, &self.failure, stop)
@@ -64,14 +65,14 @@ impl Core {
     }
 
     /// Starts a one-member cluster, or goes on where a crash broke that off.
-    pub(crate) async fn found(self: &Arc<Self>, cluster_id: &str) -> Result<(), String> {
+    pub(crate) async fn found(self: &Arc<Self>, cluster_id: &str) -> Result<(), Fault> {
         let mut identity = self.identity();
         if identity.state != State::Founding {
             identity.state = State::Founding;
             identity.cluster_id = cluster_id.to_owned();
             identity.incarnation = 1;
             identity.role = self.config.role;
-            self.become_(identity.clone()).map_err(|e| e.to_string())?;
+            self.become_(identity.clone())?;
         }
         let node = self.begin_life(identity.clone()).await?;
         if !node.raft.is_initialized().await.map_err(|e| e.to_string())? {
@@ -79,7 +80,7 @@ impl Core {
             node.raft.initialize(members).await.map_err(|e| e.to_string())?;
         }
         identity.state = State::Member;
-        self.become_(identity).map_err(|e| e.to_string())
+        self.become_(identity).map_err(Fault::from)
     }
 
     /// `POST /bootstrap`.
@@ -115,7 +116,10 @@ impl Core {
             ));
         }
         // Half founded, it serves nobody and refuses whoever asks again: the next start goes on from there.
-        self.found(cluster_id).await.inspect_err(|e| self.failure.set(e)).map_err(Refusal::Storage)
+        self.found(cluster_id).await.map_err(|fault| {
+            self.failure.set(fault.clone());
+            Refusal::Storage(fault.text)
+        })
     }
 
     /// Another cluster's leader takes this member over.
@@ -157,15 +161,15 @@ impl Core {
         identity.state = State::Member;
         identity.role = self.config.role;
         let adopted = async {
-            self.wipe().map_err(|e| e.to_string())?;
-            self.become_(identity.clone()).map_err(|e| e.to_string())?;
+            self.wipe()?;
+            self.become_(identity.clone())?;
             self.begin_life(identity.clone()).await
         };
         match adopted.await {
             Ok(_) => Response::Adopted { node_id: identity.node_id },
-            Err(e) => {
-                self.failure.set(&e);
-                Response::Failed(Failure::Stopped(e))
+            Err(fault) => {
+                self.failure.set(fault.clone());
+                Response::Failed(Failure::Stopped(fault.text))
             }
         }
     }

@@ -36,6 +36,7 @@ pub(crate) use node::LOG_DIR;
 pub(crate) use start::{LOCK_FILE, take_lock};
 
 use crate::facade::{Consistency, JoinProgress, Leader, MemberConfig, ReadAnswer, Refusal};
+use crate::failure::Fault;
 use core::Core;
 
 /// The longest that [`Member::shutdown`] takes.
@@ -124,8 +125,8 @@ impl Member {
         self.core.backup().await
     }
 
-    /// Resolves with a text when the storage failed: the process must leave.
-    pub async fn failed(&self) -> String {
+    /// Resolves when the storage failed: the process must leave.
+    pub async fn failed(&self) -> Fault {
         self.core.failure.wait().await
     }
 

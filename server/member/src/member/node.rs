@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rounds::{IndexRound, ROUND_PATIENCE, Rounds};
 use crate::facade::{Leader, Tuning};
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::identity::{Identity, State};
 use crate::offline;
 use crate::platform;
@@ -74,13 +74,13 @@ pub(crate) async fn start(
     tuning: &Tuning,
     failure: &Failure,
     stop: CancellationToken,
-) -> Result<Node, String> {
+) -> Result<Node, Fault> {
     let place = dir.display().to_string();
     let role = peer.role;
     let (opened_dir, opened_identity, opened_failure) = (dir.to_owned(), identity.clone(), failure.clone());
     let opened = platform::spawn_blocking(move || open(&opened_dir, &opened_identity, peer, &opened_failure));
     let (store, log) =
-        opened.await.map_err(|e| e.to_string())?.map_err(|e| format!("data_dir {place:?}: {e}"))?;
+        opened.await.map_err(|e| e.to_string())?.map_err(|e| Fault::of(format!("data_dir {place:?}"), e))?;
     let dialer = Dialer {
         cluster_id: identity.cluster_id.clone(),
         incarnation: identity.incarnation,
@@ -130,18 +130,18 @@ fn open(
     identity: &Identity,
     peer: Peer,
     failure: &Failure,
-) -> Result<(Arc<Store>, LogStore), String> {
-    let disk = platform::directory(dir).map_err(|e| e.to_string())?;
-    intake::remove_leftovers(disk.as_ref()).map_err(|e| e.to_string())?;
+) -> Result<(Arc<Store>, LogStore), Fault> {
+    let disk = platform::directory(dir)?;
+    intake::remove_leftovers(disk.as_ref())?;
     let had_tree = platform::exists(&dir.join(TREE_FILE));
     let mut options = conure_btree::Options::default();
     options.dirty_bytes_max = DIRTY_BYTES_MAX;
-    let db = Db::open(Arc::clone(&disk), TREE_FILE, options).map_err(|e| e.to_string())?;
+    let db = Db::open(Arc::clone(&disk), TREE_FILE, options)?;
     let role = peer.role;
     if identity.state == State::Founding {
-        offline::settle(&db, identity.node_id, peer).map_err(|e| e.to_string())?;
+        offline::settle(&db, identity.node_id, peer)?;
     }
-    let floor = floor_in(&db.begin_read().map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+    let floor = floor_in(&db.begin_read()?)?;
     let floor = match floor {
         None => None,
         Some(bytes) => Some(Floor::decode(&bytes).ok_or("the tree's record of the log is unreadable")?),
@@ -150,39 +150,39 @@ fn open(
     let wal = platform::open_log(&dir.join(LOG_DIR), options, floor.as_ref())?;
     // The tree is made before the log: one that is missing beside a log is lost.
     if !had_tree && (wal.last_index().is_some() || wal.purged().is_some() || wal.vote().is_some()) {
-        disk.remove(TREE_FILE).map_err(|e| e.to_string())?;
-        return Err(format!(
+        disk.remove(TREE_FILE)?;
+        return Err(Fault::from(format!(
             "it has a log but no database ({TREE_FILE:?}); restore that file, or empty the directory and join again"
-        ));
+        )));
     }
-    let store = Store::new(disk, Arc::new(db), role, failure.clone()).map_err(|e| e.to_string())?;
+    let store = Store::new(disk, Arc::new(db), role, failure.clone())?;
     let applied = store.applied();
     if applied.cluster_id.is_empty() {
-        store.found_cluster(&identity.cluster_id, identity.incarnation).map_err(|e| e.to_string())?;
+        store.found_cluster(&identity.cluster_id, identity.incarnation)?;
     } else if applied.cluster_id == identity.cluster_id && applied.incarnation == identity.incarnation + 1 {
-        return Err(format!(
+        return Err(Fault::from(format!(
             "a recovery of it was broken off; repeat `conure-db recover` with --confirm {}:{}",
             identity.cluster_id, identity.incarnation
-        ));
+        )));
     } else if applied.cluster_id != identity.cluster_id || applied.incarnation != identity.incarnation {
-        return Err(format!(
+        return Err(Fault::from(format!(
             "its database belongs to cluster {:?} (incarnation {}), its identity to {:?} ({}); the files of two members were \
              mixed: put them back, or empty the directory and join again",
             applied.cluster_id, applied.incarnation, identity.cluster_id, identity.incarnation
-        ));
+        )));
     }
     if let Some(purged) = wal.purged().filter(|purged| purged.index > applied.index()) {
-        return Err(format!(
+        return Err(Fault::from(format!(
             "its database holds the changes up to entry {} and its log begins after entry {}; restore the database that \
              belongs to this log, or empty the directory and join again",
             applied.index(),
             purged.index
-        ));
+        )));
     }
     let log = LogStore::new(Arc::new(wal), failure.clone());
     if floor.is_none() {
         // From before the first vote on, a log that is lost is missed.
-        store.checkpoint(&log.floor()).map_err(|e| e.to_string())?;
+        store.checkpoint(&log.floor())?;
     }
     Ok((Arc::new(store), log))
 }

@@ -11,6 +11,7 @@ use super::node::Node;
 use super::rounds::NoIndex;
 use super::writes::check_key;
 use crate::facade::{Consistency, ReadAnswer, Refusal};
+use crate::failure::Fault;
 use crate::planted::Planted;
 
 /// Between two rounds that found no leader.
@@ -35,7 +36,7 @@ impl Core {
         if node.stop.is_cancelled() {
             return self.node().err().unwrap_or(Refusal::Stopping);
         }
-        self.failure.set(&format!("the database: {error}"));
+        self.failure.set(Fault::of("the database", error));
         Refusal::Storage(error.to_string())
     }
 

@@ -17,8 +17,8 @@ use super::host::HostCore;
 use super::node::LOG_DIR;
 use super::room::Room;
 use crate::facade::MemberConfig;
-use crate::failure::Failure;
-use crate::identity::{Identity, State};
+use crate::failure::{Failure, Fault};
+use crate::identity::{Identity, IdentityError, State};
 use crate::offline::UNFINISHED_FILE;
 use crate::platform::{self, TcpListener};
 use crate::raft::store::TREE_FILE;
@@ -31,9 +31,12 @@ pub(crate) const LOCK_FILE: &str = "lock";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The data directory cannot be used: unwritable, locked, foreign, corrupt, or its log is damaged.
+    /// The data directory cannot be used: unwritable, locked, foreign, of another version.
     #[error("{0}")]
     DataDir(String),
+    /// What is in the data directory is not what was written there, or part of it is gone.
+    #[error("{0}")]
+    Damaged(String),
     /// The Raft address cannot be bound.
     #[error("raft_addr {addr:?} cannot be bound: {source}; stop what uses it or choose another --raft-addr")]
     Bind {
@@ -42,6 +45,12 @@ pub enum StartError {
         /// What failed.
         source: io::Error,
     },
+}
+
+impl From<Fault> for StartError {
+    fn from(fault: Fault) -> Self {
+        if fault.damaged { Self::Damaged(fault.text) } else { Self::DataDir(fault.text) }
+    }
 }
 
 fn data_dir(dir: &Path, what: impl Display, mend: &str) -> StartError {
@@ -76,9 +85,9 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
         room,
     });
     let begun = begin(&core, identity).await;
-    if let Err(text) = begun {
+    if let Err(fault) = begun {
         core.halt().await;
-        return Err(StartError::DataDir(text));
+        return Err(fault.into());
     }
     let host = Arc::new(HostCore(Arc::clone(&core)));
     let serving = server::serve(listener, host, Arc::clone(&core.port), core.stop.clone());
@@ -87,7 +96,7 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
 }
 
 /// Goes on where the directory left off.
-async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), String> {
+async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), Fault> {
     match identity.state {
         State::Member => core.begin_life(identity).await.map(drop),
         State::Founding => core.found(&identity.cluster_id.clone()).await,
@@ -131,11 +140,12 @@ fn named(role: Role) -> &'static str {
 
 fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
     let loaded = Identity::load(dir).map_err(|e| {
-        data_dir(
-            dir,
-            format!("has an identity file that {e}"),
-            "restore the file, or empty the directory and join again",
-        )
+        let what = format!("has an identity file that {e}");
+        let refused = data_dir(dir, what, "restore the file, or empty the directory and join again");
+        if matches!(e, IdentityError::Damaged(_)) {
+            return StartError::Damaged(refused.to_string());
+        }
+        refused
     })?;
     let identity = match loaded {
         Some(identity) => identity,

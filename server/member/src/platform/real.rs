@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 pub(crate) use tokio::task::spawn_blocking;
 
+use crate::failure::Fault;
+
 /// The directory `path`, made where it is not there.
 pub(crate) fn directory(path: &Path) -> io::Result<Arc<dyn Disk>> {
     Ok(Arc::new(RealDisk::new(path)?))
@@ -28,9 +30,9 @@ pub(crate) fn exists(path: &Path) -> bool {
 }
 
 /// Opens the log in the directory `path`.
-pub(crate) fn open_log(path: &Path, options: Options, floor: Option<&Floor>) -> Result<Wal, String> {
-    let disk = directory(path).map_err(|e| e.to_string())?;
-    let (wal, _) = Wal::open(disk, options, floor).map_err(|e| e.to_string())?;
+pub(crate) fn open_log(path: &Path, options: Options, floor: Option<&Floor>) -> Result<Wal, Fault> {
+    let disk = directory(path)?;
+    let (wal, _) = Wal::open(disk, options, floor)?;
     Ok(wal)
 }
 

@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 pub use turmoil::net::{TcpListener, TcpStream};
 
+use crate::failure::Fault;
+
 struct Machine {
     /// By the directory's path.
     disks: BTreeMap<PathBuf, SimDisk>,
@@ -74,9 +76,9 @@ pub(crate) fn exists(path: &Path) -> bool {
     MACHINE.with_borrow(|machine| machine.disks.contains_key(path)) || in_directory() == Some(true)
 }
 
-pub(crate) fn open_log(path: &Path, options: Options, floor: Option<&Floor>) -> Result<Wal, String> {
+pub(crate) fn open_log(path: &Path, options: Options, floor: Option<&Floor>) -> Result<Wal, Fault> {
     let disk = Arc::new(disk_at(path));
-    let (wal, stepper, _) = Wal::open_stepped(disk, options, floor).map_err(|e| e.to_string())?;
+    let (wal, stepper, _) = Wal::open_stepped(disk, options, floor)?;
     let path = path.to_owned();
     tokio::spawn(async move {
         loop {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::store::{FloorOf, last_holder};
 use super::types::{Entry, LogId, TypeConfig, Vote};
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::planted::Planted;
 
 /// So many bytes of entries are read at once for a follower, or one entry.
@@ -71,7 +71,14 @@ impl LogStore {
     }
 
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let entries = self.wal()?.read(range, bytes_max).map_err(wal_error)?;
+        let entries = self.wal()?.read(range, bytes_max).map_err(|e| {
+            let fault = Fault::from(&e);
+            // Raft hands on no more than a text.
+            if fault.damaged {
+                self.failure.set(fault);
+            }
+            wal_error(e)
+        })?;
         entries.iter().map(|entry| decode(&entry.payload)).collect()
     }
 
@@ -81,7 +88,7 @@ impl LogStore {
         let failure = self.failure.clone();
         let done = move |result: Result<(), conure_wal::Error>| {
             let result = result.map_err(|e| {
-                failure.set(&e.to_string());
+                failure.set(&e);
                 wal_error(e)
             });
             // Nobody waits any more where Raft has stopped.
@@ -214,7 +221,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(Ok(()));
             wal.append(entries, move |result| {
                 if let Err(error) = result {
-                    failure.set(&error.to_string());
+                    failure.set(&error);
                 }
             });
             return Ok(());
@@ -222,8 +229,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         wal.append(entries, move |result| match result {
             Ok(()) => callback.io_completed(Ok(())),
             Err(error) => {
-                let text = error.to_string();
-                failure.set_after(&text, || callback.io_completed(Err(wal_error(error))));
+                let fault = Fault::from(&error);
+                failure.set_after(fault, || callback.io_completed(Err(wal_error(error))));
             }
         });
         Ok(())

@@ -15,7 +15,7 @@ use super::shelf::Shelf;
 use super::state::{APPLIED_KEY, Applied, FLOOR_KEY, KV_TREE, META_TREE};
 use super::types::{Command, Entry, LogId, Outcome, StoredMembership};
 use crate::facade::{Found, ReadAnswer};
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::identity::new_node_id;
 use crate::planted::Planted;
 use crate::platform;
@@ -59,6 +59,8 @@ pub(crate) struct View {
     pub(crate) id: u64,
     /// Where it may wait for its next use.
     pub(crate) shelf: Shelf,
+    /// Told where what is read is not what was written.
+    pub(crate) failure: Failure,
 }
 
 /// Waits until nobody else holds it, within reason, and drops it.
@@ -172,7 +174,8 @@ impl Store {
     pub(crate) fn view(&self) -> io::Result<View> {
         let read = self.db()?.begin_read().map_err(engine)?;
         let applied = applied_in(&read)?;
-        Ok(View { read, applied, id: new_node_id(), shelf: self.shelf.clone() })
+        let (shelf, failure) = (self.shelf.clone(), self.failure.clone());
+        Ok(View { read, applied, id: new_node_id(), shelf, failure })
     }
 
     /// Names the cluster that the data belongs to, durably.
@@ -260,13 +263,13 @@ impl Store {
         // Held meanwhile: the files are not let go of under it.
         let _open = self.db()?;
         let flush = || self.disk.open(TREE_FILE, OpenMode::Read)?.sync_data();
-        flush().inspect_err(|e| self.failure.set(&format!("the database: {e}")))
+        flush().inspect_err(|e| self.failure.set(Fault::of("the database", e)))
     }
 
     /// Makes the file shorter, step by step, as long as `go_on` says so; by how many bytes. Changes go on between the steps.
     pub(crate) fn compact(&self, go_on: impl Fn() -> bool) -> io::Result<u64> {
         let mut compaction = self.db()?.compaction(conure_btree::CompactOptions::default());
-        let failed = |e: &io::Error| self.failure.set(&format!("the database: {e}"));
+        let failed = |e: &io::Error| self.failure.set(Fault::of("the database", e));
         while go_on() {
             // Held, so that no change waits for its turn in the tree.
             let _writer = self.writer();
@@ -320,7 +323,7 @@ impl Store {
             Ok((incoming, applied))
         };
         let (db, applied) =
-            work().inspect_err(|e| self.failure.set(&format!("installing a snapshot: {e}")))?;
+            work().inspect_err(|e| self.failure.set(Fault::of("installing a snapshot", e)))?;
         self.shelf.clear();
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(db));
         *writer = applied.clone();
@@ -343,7 +346,7 @@ impl Store {
             txn.commit(durability).map_err(engine)?;
             Ok(done)
         };
-        let done = run().inspect_err(|e| self.failure.set(&format!("the database: {e}")))?;
+        let done = run().inspect_err(|e| self.failure.set(Fault::of("the database", e)))?;
         *writer = applied.clone();
         self.applied.send_replace(Arc::new(applied));
         Ok(done)

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::{CallError, Connection};
 use super::message::{Chunk, Hello, MINOR_INSTALLS, MINOR_RESUMES, Request, Response};
+use crate::failure::Fault;
 use crate::platform;
 use crate::raft::records;
 use crate::raft::store::View;
@@ -125,7 +126,8 @@ fn due(bytes: u64, rate: u64) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }
 
-/// Reads a snapshot on a thread of its own, a few chunks ahead. Ends early when the receiver is dropped.
+/// Reads a snapshot on a thread of its own, a few chunks ahead. Ends early when the receiver is dropped. Damage on the way is
+/// the member's failure: others would wait for its data in vain.
 pub(crate) fn read_ahead(view: Arc<View>, with_data: bool) -> mpsc::Receiver<io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     platform::produce(sender, move |send| {
@@ -139,6 +141,11 @@ pub(crate) fn read_ahead(view: Arc<View>, with_data: bool) -> mpsc::Receiver<io:
                 },
             );
         if let Err(e) = sent {
+            let fault = Fault::of("the database", &e);
+            // Whoever reads all of it is the first to come upon some of it.
+            if fault.damaged {
+                view.failure.set(fault);
+            }
             // Where the receiver is gone there is nobody to tell.
             let _ = send(Err(e));
         }

@@ -9,12 +9,19 @@ use crate::harness::*;
 
 async fn refusal(place: &Place) -> String {
     match Member::start(place.config.clone()).await {
-        Err(StartError::DataDir(text)) => {
+        Err(StartError::DataDir(text) | StartError::Damaged(text)) => {
             assert!(!text.contains('\n') && text.contains("data_dir"), "{text:?}");
             text
         }
         other => panic!("it was not refused: {other:?}"),
     }
+}
+
+/// The same, where the data is not what was written.
+async fn damage(place: &Place) -> String {
+    let started = Member::start(place.config.clone()).await;
+    assert!(matches!(started, Err(StartError::Damaged(_))), "{started:?}");
+    refusal(place).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,13 +73,20 @@ async fn a_damaged_directory_is_refused() {
 
     // The log is gone, and the checkpoint knows that there was one.
     fs::rename(path.join("log"), path.join("moved")).unwrap();
-    refusal(&place).await;
+    damage(&place).await;
     fs::remove_dir_all(path.join("log")).unwrap();
     fs::rename(path.join("moved"), path.join("log")).unwrap();
 
     let tree = fs::read(path.join("tree.db")).unwrap();
     fs::write(path.join("tree.db"), vec![7; tree.len()]).unwrap();
     refusal(&place).await;
+    // Both meta pages, each with its name whole.
+    let mut torn = tree.clone();
+    for page in [0, 4096] {
+        torn[page + 100] ^= 1;
+    }
+    fs::write(path.join("tree.db"), torn).unwrap();
+    assert!(damage(&place).await.contains("corrupt at page"));
     fs::write(path.join("tree.db"), tree).unwrap();
     let member = place.start().await;
     leads(&member).await;

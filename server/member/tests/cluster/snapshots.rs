@@ -56,6 +56,41 @@ async fn a_member_that_lags_behind_the_purged_log_gets_a_snapshot() {
     stop_all(vec![first, third]).await;
 }
 
+/// Else the member that needs it would wait for ever, and nobody would know why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_comes_upon_damage_in_what_it_sends_says_so_and_leaves() {
+    let places = [small(Place::new("node1").bootstrap()), small(Place::new("node2"))];
+    let first = places[0].start().await;
+    leads(&first).await;
+    let value = "a value that is found again ".repeat(40);
+    for i in 0..200 {
+        put(&[&first], &format!("key{i}"), &value).await;
+    }
+    eventually("the log is purged", async || first.stats()["raft"]["purged_index"].as_u64() > Some(50)).await;
+    first.shutdown().await;
+    let tree = places[0].dir.path().join("tree.db");
+    let mut bytes = std::fs::read(&tree).unwrap();
+    // All there are: one of them may be in a page that is free by now.
+    let starts = 0..bytes.len() - value.len();
+    let places_of_value: Vec<usize> = starts.filter(|at| bytes[*at..].starts_with(value.as_bytes())).collect();
+    assert!(!places_of_value.is_empty());
+    places_of_value.into_iter().for_each(|at| bytes[at + 500] ^= 0x10);
+    std::fs::write(&tree, bytes).unwrap();
+
+    let first = places[0].start().await;
+    leads(&first).await;
+    let second = places[1].start().await;
+    let joining = tokio::spawn({
+        let (first, request) = (first.clone(), places[1].join_request());
+        async move { first.join(&request).await }
+    });
+    let fault = tokio::time::timeout(PATIENCE, first.failed()).await.expect("it says so");
+    assert!(fault.damaged && fault.text.contains("corrupt at page"), "{fault}");
+    joining.abort();
+    first.halt().await;
+    second.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_values_keep_no_more_log_than_its_bytes() {
     let place = Place::new("node1").bootstrap().tuned(|tuning| {
