@@ -27,20 +27,30 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Ready: in a cluster (the one that is asked for, if one is), with a leader, caught up, and not stopping.
+/// Ready: in a cluster (the one that is asked for, if one is, and no older incarnation of it), with a leader, caught up, and
+/// not stopping.
 pub(super) async fn readyz(State(app): State<App>, request: Request) -> Result<&'static str, Problem> {
     let not_ready = |reason: String| Problem::unavailable(kind::NOT_READY, reason);
-    let wanted = Query::parse(request.uri().query(), &["cluster_id"])?.take_text("cluster_id")?;
+    let mut query = Query::parse(request.uri().query(), &["cluster_id", "incarnation"])?;
+    let wanted = query.take_text("cluster_id")?;
+    let oldest = query.take_number("incarnation")?.unwrap_or(0);
     let member = app.member()?;
     if app.is_stopping() {
         return Err(not_ready("this member is stopping".into()));
     }
     member.ready().map_err(not_ready)?;
-    let own = member.status().cluster_id;
-    match wanted {
-        Some(wanted) if wanted != own => Err(not_ready(format!("this member belongs to the cluster {own}"))),
-        _ => Ok("ok\n"),
+    let status = member.status();
+    let own = status.cluster_id;
+    if wanted.is_some_and(|wanted| wanted != own) {
+        return Err(not_ready(format!("this member belongs to the cluster {own}")));
     }
+    if status.incarnation < oldest {
+        let present = status.incarnation;
+        return Err(not_ready(format!(
+            "this member belongs to incarnation {present} of its cluster, which went on without it"
+        )));
+    }
+    Ok("ok\n")
 }
 
 pub(super) async fn metrics(State(app): State<App>) -> Response {

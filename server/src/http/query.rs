@@ -72,6 +72,12 @@ impl Query {
         let not_text = |_| Problem::bad_query(format!("{name} is not UTF-8"));
         self.take(name).map(|bytes| String::from_utf8(bytes).map_err(not_text)).transpose()
     }
+
+    /// Takes a parameter that is a whole number from 0.
+    pub(super) fn take_number(&mut self, name: &str) -> Result<Option<u64>, Problem> {
+        let no_number = |_| Problem::bad_query(format!("{name} is no whole number"));
+        self.take_text(name)?.map(|text| text.parse().map_err(no_number)).transpose()
+    }
 }
 
 /// Stands before the paths that take no parameters.

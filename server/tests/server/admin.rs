@@ -71,6 +71,11 @@ async fn an_empty_member_bootstraps_once_on_request() {
     assert_eq!(client.status().await.unwrap().cluster_id, "the-cluster");
     assert!(client.readyz(Some("the-cluster")).await.unwrap().ok);
     assert!(!client.readyz(Some("another")).await.unwrap().ok);
+    for (incarnation, code) in [("0", 200), ("1", 200), ("2", 503), ("one", 400), ("-1", 400)] {
+        let asked = format!("/readyz?cluster_id=the-cluster&incarnation={incarnation}");
+        let answer = reqwest::get(node.url(&asked)).await.unwrap();
+        assert_eq!(answer.status().as_u16(), code, "{incarnation}: {}", answer.text().await.unwrap());
+    }
     assert_eq!(client.bootstrap("another").await.unwrap_err().status(), Some(409));
 }
 
