@@ -92,6 +92,10 @@ reasons! {
     RemovalWouldLoseQuorum: &[PROGRESSING, EVENT];
     /// A replacement waits, because it would cost the quorum.
     ReplaceWouldLoseQuorum: &[PROGRESSING, EVENT];
+    /// A member with damaged data is kept while others are not well.
+    DamagedMemberKept: &[PROGRESSING, EVENT];
+    /// A volume that is new is damaged already.
+    DamagedAgain: &[PROGRESSING, EVENT];
 
     /// Nothing is wrong.
     AsExpected: &[DEGRADED];
@@ -123,6 +127,12 @@ reasons! {
     ImagePullFailed: &[DEGRADED, EVENT];
     /// A container cannot be created.
     ContainerNotCreated: &[DEGRADED, EVENT];
+    /// A container cannot be started.
+    ContainerNotStarted: &[DEGRADED, EVENT];
+    /// A pod runs, and nothing in it answers.
+    MembersSilent: &[DEGRADED, EVENT];
+    /// A member's data is not what it wrote.
+    DataDamaged: &[DEGRADED, EVENT];
     /// A container ends again and again.
     CrashLooping: &[DEGRADED, EVENT];
     /// A volume asks for a storage class that is not there.
@@ -133,6 +143,10 @@ reasons! {
     VolumeGrowthRefused: &[PROGRESSING, DEGRADED, EVENT];
     /// The image is too many versions away.
     VersionStepRefused: &[PROGRESSING, DEGRADED, EVENT];
+    /// The definition is older than the operator.
+    DefinitionOutdated: &[PROGRESSING, DEGRADED, EVENT];
+    /// The operator cannot read the resource.
+    ResourceUnreadable: &[PROGRESSING, AVAILABLE, DEGRADED, QUORUM_LOST, EVENT];
     /// The Secret holds no token.
     AdminTokenMissing: &[DEGRADED, EVENT];
     /// The annotation that asks for a replacement names no member.
@@ -153,6 +167,8 @@ reasons! {
     ReplaceFailed: &[DEGRADED, EVENT];
     /// Restarting the member that the cluster goes on with fails.
     RecoverFailed: &[DEGRADED, EVENT];
+    /// Restarting a member that was left behind fails.
+    FenceFailed: &[DEGRADED, EVENT];
     /// Handing leadership over fails.
     TransferFailed: &[DEGRADED, EVENT];
     /// Evicting a pod fails.
@@ -197,6 +213,8 @@ reasons! {
     ReplaceAccepted: &[EVENT];
     /// A member starts over on a new volume.
     MemberReplaced: &[EVENT];
+    /// A member that was left behind restarts, so that it is no longer ready.
+    MemberFenced: &[EVENT];
     /// The member that the cluster goes on with is on record.
     RecoveryAccepted: &[EVENT];
     /// Nothing is wrong any more; the event of the condition Degraded.

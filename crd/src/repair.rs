@@ -14,7 +14,8 @@ use crate::defaults;
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Repair {
-    /// Whether a member whose node is gone starts over on a new volume, where the others can spare it.
+    /// Whether a member whose node is gone, or whose data was found damaged, starts over on a new volume, where the others
+    /// can spare it.
     #[serde(default = "crate::defaults::enabled")]
     pub automatic: bool,
 

@@ -1,6 +1,6 @@
 //! What every reconcile shares.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use kube::{Client, Resource};
 
 use crate::failpoint;
 use crate::metrics::Metrics;
+use crate::reconcile::status::Fields;
+use crate::refusals::Refusals;
 use crate::rest::Rests;
 
 /// What the operator calls itself in events.
@@ -51,8 +53,12 @@ pub struct Context {
     pub metrics: Metrics,
     /// Which clusters have nothing to be done.
     pub rests: Rests,
+    /// What the API server will not have.
+    pub refusals: Refusals,
     /// One for all, so that repeated events become one with a count.
     recorder: Recorder,
+    /// The fields of a status that the API server did not keep when it last got one with them.
+    dropped: Mutex<BTreeSet<String>>,
     /// Since when a cluster fails, by namespace and name. Only the pace and the tone depend on it, never what is done.
     failures: Mutex<HashMap<(String, String), Instant>>,
 }
@@ -62,7 +68,16 @@ impl Context {
     pub fn new(client: Client, default_image: String, metrics: Metrics, instance: Option<String>) -> Self {
         let reporter = Reporter { controller: REPORTER.to_owned(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, default_image, metrics, rests: Rests::default(), recorder, failures: Mutex::default() }
+        Self {
+            client,
+            default_image,
+            metrics,
+            rests: Rests::default(),
+            refusals: Refusals::default(),
+            recorder,
+            dropped: Mutex::default(),
+            failures: Mutex::default(),
+        }
     }
 
     /// Publishes an event; one that cannot be published is logged, and holds nothing up.
@@ -103,10 +118,24 @@ impl Context {
         (lasting, (lasting / 4).clamp(BACKOFF_MIN, BACKOFF_MAX))
     }
 
+    /// A status was written.
+    pub fn status_came_back(&self, fields: &Fields) {
+        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        dropped.retain(|field| !fields.kept.contains(field));
+        dropped.extend(fields.dropped.iter().cloned());
+    }
+
+    /// The fields of a status that are not kept, where there are any.
+    pub fn dropped_of_status(&self) -> Option<BTreeSet<String>> {
+        let dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (!dropped.is_empty()).then_some(dropped)
+    }
+
     /// The cluster is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.metrics.forget(namespace, name);
         self.rests.forget(namespace, name);
+        self.refusals.keep(&(namespace.to_owned(), name.to_owned()), &[]);
         self.succeeded(namespace, name);
     }
 
@@ -114,5 +143,25 @@ impl Context {
     pub fn succeeded(&self, namespace: &str, name: &str) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_field_that_is_dropped_is_known_until_it_is_kept_whoever_else_does_without_it() {
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = Client::try_from(nowhere).unwrap();
+        let context = Context::new(client, "image:1".into(), Metrics::default(), None);
+        let names = |fields: &[&str]| fields.iter().map(|field| (*field).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(context.dropped_of_status(), None);
+        context.status_came_back(&Fields { kept: names(&["clusterID"]), dropped: names(&["recovery"]) });
+        // Another cluster has no recovery.
+        context.status_came_back(&Fields { kept: names(&["clusterID"]), dropped: names(&[]) });
+        assert_eq!(context.dropped_of_status(), Some(names(&["recovery"])));
+        context.status_came_back(&Fields { kept: names(&["clusterID", "recovery"]), dropped: names(&[]) });
+        assert_eq!(context.dropped_of_status(), None);
     }
 }

@@ -20,6 +20,7 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::context::Context;
 use crate::reconcile::{ReconcileError, reconcile};
+use crate::unreadable;
 
 /// Changes that come together are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -54,7 +55,9 @@ pub async fn run(context: Arc<Context>, config: &Config, stop: CancellationToken
             Err(ControllerError::ObjectNotFound(gone)) => {
                 context.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
             }
-            // A watch broke and is being opened again, or a pass failed, which was told where it happened.
+            // Opened again after a while, and after a longer one each time. Without the definition there is nothing to watch.
+            Err(ControllerError::QueueError(error)) => tracing::warn!(%error, "a watch broke"),
+            // A pass failed, which was told where it happened.
             Err(error) => tracing::debug!(%error, "the controller goes on"),
         })
         .await;
@@ -91,6 +94,7 @@ async fn one(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Rec
     let name = guarded.name_any();
     if let Err(error) = &guarded.0 {
         tracing::error!(namespace, cluster = name, %error, "this resource cannot be read and is left alone; correct its spec");
+        unreadable::report(&context, &namespace, &name, &error.error).await;
         return Ok(Action::requeue(UNREADABLE));
     }
     let version = guarded.resource_version();

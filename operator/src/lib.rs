@@ -13,5 +13,7 @@ pub mod failpoint;
 pub mod http;
 pub mod metrics;
 pub mod reconcile;
+pub mod refusals;
 pub mod rest;
 pub mod telemetry;
+pub mod unreadable;

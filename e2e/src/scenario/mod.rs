@@ -93,6 +93,7 @@ pub const STEPS: &[Step] = &[
     step!(under load volumes::wiped_bootstrap_member_rejoins_the_cluster_that_there_is),
     step!(under load repair::follower_and_leader_are_replaced_when_asked),
     step!(under load repair::claims_deleted_under_their_members_are_made_anew_one_at_a_time),
+    step!(named only under load repair::follower_with_damaged_data_starts_over_by_itself),
     step!(named only local under load repair::member_of_a_lost_node_starts_over_on_another),
     step!(quorum::cluster_goes_on_after_three_of_five_volumes_were_lost),
     step!(under load status::wiped_status_is_found_again_from_the_members),

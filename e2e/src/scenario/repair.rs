@@ -89,6 +89,21 @@ pub(super) async fn member_of_a_lost_node_starts_over_on_another(world: &mut Wor
     voters_are(world, 3).await
 }
 
+pub(super) async fn follower_with_damaged_data_starts_over_by_itself(world: &mut World) -> Result<()> {
+    world.settled().await?;
+    let leader = world.cluster.leader().await?;
+    let follower = ["conure-0", "conure-1"].into_iter().find(|name| **name != *leader);
+    let pod = follower.context("there is no follower")?;
+    let (claim, member) = (claim_uid(world, pod).await?, node_id(world, pod).await?);
+    // The last letter of the member's name in its identity, which nothing writes while the member lives.
+    let flip = "printf X | dd of=/data/identity bs=1 seek=20 conv=notrunc";
+    world.access.kubectl(&["--namespace", NAMESPACE, "exec", pod, "--", "sh", "-c", flip]).await?;
+    world.say(format!("the identity of {pod} is damaged, and it starts again"));
+    world.cluster.delete_pod(pod, true).await?;
+    started_over(world, pod, claim.as_deref(), &member).await?;
+    world.told(&[("DataDamaged", pod), ("MemberReplaced", pod)]).await
+}
+
 /// Waits until the member has a new volume and is a new member, with the cluster Ready.
 async fn started_over(world: &World, pod: &str, claim: Option<&str>, member: &str) -> Result<()> {
     until(&format!("{pod} has a new volume"), PATIENCE, async || {

@@ -3,7 +3,16 @@
 
 #![expect(clippy::print_stdout, reason = "a test program's report")]
 
+/// A case of this name.
+macro_rules! case {
+    ($name:ident) => {
+        (stringify!($name).to_owned(), Box::new(|stage| Box::pin($name(stage))))
+    };
+}
+pub(crate) use case;
+
 mod deaths;
+mod definitions;
 mod plugin;
 mod versions;
 mod weathers;
@@ -27,11 +36,8 @@ fn main() -> ExitCode {
     let (flags, words): (Vec<String>, Vec<String>) = env::args().partition(|word| word.starts_with('-'));
     let words = words.get(1..).unwrap_or_default();
     let chosen = |(name, _): &Case| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    let cases: Vec<Case> = [deaths::cases(), weathers::cases(), plugin::cases(), versions::cases()]
-        .into_iter()
-        .flatten()
-        .filter(chosen)
-        .collect();
+    let all = [deaths::cases(), weathers::cases(), definitions::cases(), plugin::cases(), versions::cases()];
+    let cases: Vec<Case> = all.into_iter().flatten().filter(chosen).collect();
     let mut arguments = Arguments::from_iter(["operator".to_owned()].into_iter().chain(flags));
     arguments.test_threads = Some(1);
     if arguments.list {

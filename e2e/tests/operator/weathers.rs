@@ -11,13 +11,7 @@ use conure_e2e::bare::{Mood, PATIENCE, Scene, Stage, Start, Weather};
 use conure_e2e::kubernetes::until;
 use serde_json::json;
 
-use crate::Case;
-
-macro_rules! case {
-    ($name:ident) => {
-        (stringify!($name).to_owned(), Box::new(|stage| Box::pin($name(stage))))
-    };
-}
+use crate::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![

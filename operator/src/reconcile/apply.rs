@@ -4,6 +4,7 @@
 //! an object that is as it should be is not written either.
 
 use std::fmt::Debug;
+use std::time::Instant;
 
 use conure_crd::names;
 use k8s_openapi::NamespaceResourceScope;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 use super::build::{self, Blueprint, Objects};
 use super::difference::differs;
 use super::observe::Observed;
+use crate::context::Context;
 use crate::failpoint;
 
 /// What the operator calls itself in `managedFields`.
@@ -35,6 +37,16 @@ pub enum ApplyError {
         /// What the API server said.
         source: kube::Error,
     },
+    /// The API server refused it a while ago, and it is too early to ask again.
+    #[error("the {kind} {name} cannot be written: {said}")]
+    Refused {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What the API server said.
+        said: String,
+    },
     /// The object cannot be put into JSON.
     #[error("the {kind} {name} cannot be serialized: {source}")]
     Serialize {
@@ -50,7 +62,11 @@ pub enum ApplyError {
 impl ApplyError {
     /// Whether the API server looked at the object and will not have it.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Write { source: kube::Error::Api(status), .. } if matches!(status.code, 403 | 422))
+        match self {
+            Self::Write { source: kube::Error::Api(status), .. } => matches!(status.code, 403 | 422),
+            Self::Refused { .. } => true,
+            _ => false,
+        }
     }
 }
 
@@ -85,18 +101,41 @@ pub async fn apply(
 }
 
 /// Brings the operator's part of the claims: each is tried, and the first failure is told. Apart from the other objects,
-/// as a storage that refuses to grow must not hold up what keeps the cluster alive.
+/// as a storage that refuses to grow must not hold up what keeps the cluster alive. What was refused is tried again less
+/// and less often.
 pub async fn volumes(
-    client: &Client,
+    context: &Context,
     observed: &Observed,
     blueprint: &Blueprint<'_>,
     objects: &Objects,
 ) -> Result<(), ApplyError> {
+    let cluster = (blueprint.namespace.to_owned(), blueprint.name.to_owned());
     let mut outcome = Ok(());
+    let mut wanted = Vec::new();
     for claim in &objects.volumes {
         let live = find(observed.claims.values(), claim);
-        outcome = outcome.and(bring(client, blueprint.namespace, claim, live).await.map(|_| ()));
+        let Some(change) = differs(claim, live)? else { continue };
+        let (change, name) = (change.to_string(), claim.name_any());
+        wanted.push(name.clone());
+        let brought = match context.refusals.held(&cluster, &name, &change, Instant::now()) {
+            Some(said) => {
+                let kind = PersistentVolumeClaim::kind(&()).into_owned();
+                Err(ApplyError::Refused { kind, name, said })
+            }
+            None => {
+                let brought = bring(&context.client, blueprint.namespace, claim, live).await;
+                if let Err(error @ ApplyError::Write { source, .. }) = &brought
+                    && error.is_refusal()
+                {
+                    let said = source.to_string();
+                    context.refusals.refused(&cluster, &name, &change, &said, Instant::now());
+                }
+                brought.map(|_| ())
+            }
+        };
+        outcome = outcome.and(brought);
     }
+    context.refusals.keep(&cluster, &wanted);
     outcome
 }
 
@@ -209,6 +248,8 @@ mod tests {
             image: "a:1".into(),
             image_refused: None,
             sizes: [(Component::Bootstrap, 1), (Component::Voter, 2)].into(),
+            incarnation: Some(1),
+            strangers: false,
             claims: Default::default(),
             volumes: Vec::new(),
             recovering: None,

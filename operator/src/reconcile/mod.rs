@@ -19,6 +19,7 @@ pub mod status;
 pub mod validate;
 pub mod view;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use conure_crd::{ConureCluster, condition};
@@ -32,7 +33,7 @@ use build::{Blueprint, Identity, image};
 use observe::Observed;
 use plan::Step;
 use recovery::Stand;
-use status::{HeldUp, Objects, Pass, Planned};
+use status::{HeldUp, Objects, Pass, Planned, Written};
 
 /// What passes by itself within this time is no trouble: the DNS name of a new pod that is not known yet, say.
 const FAILING_TOLERATED: Duration = Duration::from_secs(15);
@@ -65,7 +66,7 @@ pub async fn reconcile(
     };
     if let Err(refusal) = validate::validate(&observed) {
         finish(context, &observed, &Pass::Refused(&refusal), false).await?;
-        return Ok(Some(pace::refused(&refusal)));
+        return Ok(Some(pace::refused(&refusal, &observed.cluster)));
     }
     let Some(identity) = view::identity(&observed) else {
         // On record before anything is made with it, and only over the very object that was judged.
@@ -112,7 +113,7 @@ pub async fn reconcile(
     };
 
     let volumes = match applied {
-        Ok(_) if !paused => apply::volumes(&context.client, &observed, &blueprint, &objects).await,
+        Ok(_) if !paused => apply::volumes(context, &observed, &blueprint, &objects).await,
         _ => Ok(()),
     };
     let mut world = view::world(&observed, &blueprint.identity, &blueprint.sizes, Timestamp::now());
@@ -151,7 +152,8 @@ pub async fn reconcile(
         held_up,
         unmet: (observed.cluster.spec.tls.as_ref().map(|_| not_encrypted()))
             .or_else(|| blueprint.image_refused.as_deref().map(image_refused))
-            .or(volumes.err().map(|error| not_grown(&error))),
+            .or(volumes.err().map(|error| not_grown(&error)))
+            .or(context.dropped_of_status().map(|fields| older_definition(&fields))),
     };
     if finish(context, &observed, &Pass::Planned(planned), false).await? {
         context.rests.rest(namespace, name, ticket, &observed);
@@ -186,6 +188,8 @@ fn blueprint<'a>(
             Stand::UnderWay(record) => Some(record),
             _ => None,
         },
+        incarnation: view::incarnation(observed, &identity.cluster_id),
+        strangers: view::strangers(observed, &identity.cluster_id),
         claims: view::claims(observed),
         // Before birth a claim may be anybody's.
         volumes: if identity.born { view::live_claims(observed, &sizes) } else { Vec::new() },
@@ -200,6 +204,10 @@ fn image_refused(why: &str) -> HeldUp {
 
 fn not_encrypted() -> HeldUp {
     HeldUp { reason: "TLSNotSupported", message: validate::Refusal::TlsAskedFor.to_string(), wrong: true }
+}
+
+fn older_definition(fields: &BTreeSet<String>) -> HeldUp {
+    HeldUp { reason: "DefinitionOutdated", message: status::outdated(fields), wrong: true }
 }
 
 /// What kept the volumes from becoming what the spec asks for.
@@ -257,7 +265,13 @@ async fn finish(
 ) -> Result<bool, ReconcileError> {
     let cluster = &observed.cluster;
     let status = status::status(observed, pass, Time(Timestamp::now()));
-    let written = status::write(&context.client, cluster, &status, guarded).await?;
+    let written = match status::write(&context.client, cluster, &status, guarded).await? {
+        Written::Same => false,
+        Written::Now(fields) => {
+            context.status_came_back(&fields);
+            true
+        }
+    };
     let namespace = cluster.namespace().unwrap_or_default();
     context.metrics.cluster(&namespace, &cluster.name_any(), &status, cluster.spec.suspend);
     if written {

@@ -14,12 +14,15 @@ use super::build::{
     BOOTSTRAP_VOLUME, BOOTSTRAPPED, Claim, Identity, LiveClaim, REPLACE, REPLACE_MEMBER, WHEN_SCALED,
 };
 use super::difference::APPLIED;
-use super::observe::{MemberAnswer, Observed, is_stuck};
+use super::observe::{MemberAnswer, Observed, damage, is_stuck};
 use super::plan::{Answer, Belongs, Config, Entry, Pod, Slot, Volume, Wish, World};
 use super::recovery::{self, Stand};
 
 /// The label with which a StatefulSet marks the template that a pod was made from.
 const REVISION: &str = "controller-revision-hash";
+
+/// A volume is young for that long: one that is damaged by then is not made anew yet.
+const YOUNG_SECONDS: i64 = 120;
 
 /// A member that knows no leader for that long will not find one by itself.
 const ADRIFT_SECONDS: i64 = 15;
@@ -89,6 +92,22 @@ pub fn incarnation(observed: &Observed, cluster_id: &str) -> Option<i64> {
     let answered = known.filter_map(|answer| i64::try_from(answer.status.incarnation).ok());
     let written = observed.cluster.status.as_ref().and_then(|status| status.incarnation);
     answered.chain(written).max()
+}
+
+/// Whether a member that this operator did not make votes. Nobody here sees whether it is up.
+pub fn strangers(observed: &Observed, cluster_id: &str) -> bool {
+    let cluster = observed.cluster.name_any();
+    last_voters(observed, cluster_id).iter().any(|name| Slot::parse(&cluster, name).is_none())
+}
+
+/// Whether the pod is ready, and its member, as far as it answers, is of this cluster as it is now.
+pub fn counts_as_ready(observed: &Observed, cluster_id: &str, name: &str) -> bool {
+    let present = incarnation(observed, cluster_id).unwrap_or(0);
+    let here = |answer: &MemberAnswer| {
+        answer.status.cluster_id == cluster_id
+            && i64::try_from(answer.status.incarnation).is_ok_and(|own| own >= present)
+    };
+    observed.pods.get(name).is_some_and(is_ready) && observed.answers.get(name).is_none_or(here)
 }
 
 /// The voters of the configuration that was last seen.
@@ -231,7 +250,7 @@ pub fn world(
             _ => None,
         },
         replace_asked: replace_asked(observed).and_then(|name| Slot::parse(&cluster, name)),
-        volumes: volumes(observed),
+        volumes: volumes(observed, now),
         config: config(observed, identity),
     }
 }
@@ -276,16 +295,19 @@ fn parted_from_volume(pod: &k8s_openapi::api::core::v1::Pod) -> Option<Timestamp
     Some(parted.last_transition_time.as_ref()?.0)
 }
 
-fn volumes(observed: &Observed) -> BTreeMap<Slot, Volume> {
+fn volumes(observed: &Observed, now: Timestamp) -> BTreeMap<Slot, Volume> {
     let cluster = &observed.cluster;
     let volume = |(name, claim): (&String, &PersistentVolumeClaim)| {
         let slot = Slot::parse(&cluster.name_any(), names::claimant(name)?)?;
-        let now = retention(cluster, slot.component).when_scaled.as_str();
+        let policy = retention(cluster, slot.component).when_scaled.as_str();
         let then = claim.annotations().get(WHEN_SCALED);
         let volume = Volume {
             leaving: claim.metadata.deletion_timestamp.is_some(),
             replace: claim.annotations().contains_key(REPLACE),
-            discard: now == RetentionPolicy::Delete.as_str() && then.is_some_and(|then| then == now),
+            young: claim
+                .creation_timestamp()
+                .is_some_and(|made| now.as_second() - made.0.as_second() < YOUNG_SECONDS),
+            discard: policy == RetentionPolicy::Delete.as_str() && then.is_some_and(|then| then == policy),
         };
         Some((slot, volume))
     };
@@ -322,6 +344,7 @@ fn pod(
         leaving: pod.metadata.deletion_timestamp.is_some(),
         outdated: revision.is_some_and(|revision| pod.labels().get(REVISION) != Some(revision)),
         stuck: is_stuck(pod),
+        damaged: observed.cluster.spec.repair.automatic && damage(pod).is_some(),
         lost: observed.cluster.spec.repair.automatic
             && !observed.answers.contains_key(name)
             && lost_for_seconds(pod, now) >= observed.cluster.spec.repair.replace_after_seconds(),

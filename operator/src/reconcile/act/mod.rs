@@ -110,6 +110,7 @@ pub async fn act(
         Action::AcceptReplace(slot) => replace::accept(context, observed, blueprint, slot).await,
         Action::Replace(slot, cause) => replace::replace(context, observed, blueprint, slot, cause).await,
         Action::Recover(slot) => replace::recover(context, observed, blueprint, slot).await,
+        Action::Fence(slot) => replace::fence(context, observed, blueprint, slot).await,
         Action::DeleteVolume(slot) => volume::delete(context, observed, blueprint, slot).await,
         Action::Evict(slot) => evict(context, blueprint, slot).await,
     }
@@ -124,8 +125,9 @@ async fn bootstrap(
 ) -> Result<Outcome, ActError> {
     let pod = Slot::BOOTSTRAP.name(blueprint.name);
     if blueprint.identity.bootstrap_volume.is_none() {
-        let claim = names::volume_claim(&pod);
-        let uid = observed.claims.get(&claim).and_then(ResourceExt::uid).ok_or(ActError::Gone(claim))?;
+        let uid = volume::claim_of(observed, &pod)?
+            .uid()
+            .ok_or_else(|| ActError::Gone(names::volume_claim(&pod)))?;
         let mut blueprint = blueprint.clone();
         blueprint.identity.bootstrap_volume = Some(uid);
         failpoint::pass("before_record_bootstrap");
@@ -206,19 +208,31 @@ async fn resize(
 
 async fn evict(context: &Context, blueprint: &Blueprint<'_>, slot: Slot) -> Result<Outcome, ActError> {
     let pod = slot.name(blueprint.name);
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), blueprint.namespace);
     failpoint::pass("before_evict");
-    match pods.evict(&pod, &EvictParams::default()).await {
-        Ok(_) => {
-            failpoint::pass("after_evict");
-            let note = format!("{pod} is replaced, to run the present template");
-            Ok(Outcome::Done { reason: "PodReplaced", note })
-        }
+    let evicted = ask_eviction(context, blueprint, &pod, &EvictParams::default()).await?;
+    failpoint::pass("after_evict");
+    Ok(evicted.unwrap_or_else(|| {
+        let note = format!("{pod} is replaced, to run the present template");
+        Outcome::Done { reason: "PodReplaced", note }
+    }))
+}
+
+/// Asks for the eviction of a pod; an outcome where a disruption budget holds it back.
+async fn ask_eviction(
+    context: &Context,
+    blueprint: &Blueprint<'_>,
+    pod: &str,
+    params: &EvictParams,
+) -> Result<Option<Outcome>, ActError> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), blueprint.namespace);
+    match pods.evict(pod, params).await {
+        Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) if status.code == 429 => {
-            Ok(Outcome::Later(format!("the disruption budget holds {pod} back: {}", status.message)))
+            let why = format!("the disruption budget holds {pod} back: {}", status.message);
+            Ok(Some(Outcome::Later(why)))
         }
-        Err(kube::Error::Api(status)) if status.code == 404 => Err(ActError::Gone(pod)),
-        Err(source) => Err(ActError::Evict { pod, source }),
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(ActError::Gone(pod.to_owned())),
+        Err(source) => Err(ActError::Evict { pod: pod.to_owned(), source }),
     }
 }
 

@@ -1,18 +1,19 @@
 //! A member starts over on a new volume.
 
-use conure_crd::{ConureCluster, names};
+use conure_crd::ConureCluster;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::{ActError, Outcome, volume};
+use super::{ActError, Outcome, ask_eviction, volume};
 use crate::context::Context;
 use crate::failpoint;
 use crate::reconcile::apply::MANAGER;
 use crate::reconcile::build::{Blueprint, REPLACE, REPLACE_MEMBER};
 use crate::reconcile::observe::Observed;
 use crate::reconcile::plan::{Cause, Slot};
+use crate::reconcile::view;
 
 /// The claim carries the request from now on, and goes with it: so it is done once, however often the operator dies.
 pub(super) async fn accept(
@@ -22,8 +23,7 @@ pub(super) async fn accept(
     slot: Slot,
 ) -> Result<Outcome, ActError> {
     let pod = slot.name(blueprint.name);
-    let claim = names::volume_claim(&pod);
-    let live = observed.claims.get(&claim).ok_or_else(|| ActError::Gone(claim.clone()))?;
+    let live = volume::claim_of(observed, &pod)?;
     volume::annotate(context, blueprint, live, REPLACE, Some("asked")).await?;
     let resources: Api<ConureCluster> = Api::namespaced(context.client.clone(), blueprint.namespace);
     // Over the very object that was read: somebody may have named another member since.
@@ -53,7 +53,23 @@ pub(super) async fn recover(
     Ok(Outcome::Done { reason: "Recovering", note })
 }
 
-/// The claim first: a pod that came back before it would come back to the old one.
+/// Not by eviction either: it is in nobody's quorum, and whoever asks it gets what is of the past.
+pub(super) async fn fence(
+    context: &Context,
+    observed: &Observed,
+    blueprint: &Blueprint<'_>,
+    slot: Slot,
+) -> Result<Outcome, ActError> {
+    let pod = slot.name(blueprint.name);
+    delete_pod(context, observed, blueprint, &pod, None).await?;
+    let note = format!(
+        "{pod} restarts, as it was left behind by the recovery and counted as ready; its volume is kept"
+    );
+    Ok(Outcome::Done { reason: "MemberFenced", note })
+}
+
+/// The claim first: a pod that came back before it would come back to the old one. A pod that serves goes by eviction, and
+/// its claim not before that would be allowed: others may be taking another member away at this moment.
 pub(super) async fn replace(
     context: &Context,
     observed: &Observed,
@@ -62,15 +78,34 @@ pub(super) async fn replace(
     cause: Cause,
 ) -> Result<Outcome, ActError> {
     let pod = slot.name(blueprint.name);
-    let live = observed.claims.get(&names::volume_claim(&pod));
-    if let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) {
+    let serves = observed.pods.get(&pod).is_some_and(view::is_ready);
+    if serves {
+        let post_options = PostParams { dry_run: true, ..PostParams::default() };
+        let would = EvictParams { post_options, ..EvictParams::default() };
+        if let Some(later) = ask_eviction(context, blueprint, &pod, &would).await? {
+            return Ok(later);
+        }
+    }
+    if let Ok(live) = volume::claim_of(observed, &pod)
+        && live.metadata.deletion_timestamp.is_none()
+    {
         volume::delete_claim(context, blueprint, live).await?;
     }
-    // Nobody is there who could end a lost pod. Should its process still run, it is a member that the new one replaces.
-    delete_pod(context, observed, blueprint, &pod, (cause == Cause::Lost).then_some(0)).await?;
+    if serves {
+        failpoint::pass("before_evict");
+        let evicted = ask_eviction(context, blueprint, &pod, &EvictParams::default()).await?;
+        failpoint::pass("after_evict");
+        if let Some(later) = evicted {
+            return Ok(later);
+        }
+    } else {
+        // Nobody is there who could end a lost pod. Should its process still run, it is a member that the new one replaces.
+        delete_pod(context, observed, blueprint, &pod, (cause == Cause::Lost).then_some(0)).await?;
+    }
     let why = match cause {
         Cause::Asked => "as was asked",
         Cause::VolumeLeaving => "as its claim is being deleted",
+        Cause::Damaged => "as its data was found damaged",
         Cause::Lost => "as its node or its volume is gone for longer than spec.repair.replaceAfter",
     };
     Ok(Outcome::Done { reason: "MemberReplaced", note: format!("{pod} starts over on a new volume, {why}") })

@@ -15,6 +15,12 @@ use crate::reconcile::observe::Observed;
 use crate::reconcile::plan::Slot;
 use crate::reconcile::view;
 
+/// The claim of a pod, as it was seen.
+pub(super) fn claim_of<'a>(observed: &'a Observed, pod: &str) -> Result<&'a PersistentVolumeClaim, ActError> {
+    let claim = names::volume_claim(pod);
+    observed.claims.get(&claim).ok_or(ActError::Gone(claim))
+}
+
 /// Writes on a member's claim what the policy says now, before its pod goes: a later change of the policy must not
 /// decide over volumes that were kept.
 pub(super) async fn mark_scaled(
@@ -23,9 +29,8 @@ pub(super) async fn mark_scaled(
     blueprint: &Blueprint<'_>,
     slot: Slot,
 ) -> Result<(), ActError> {
-    let claim = names::volume_claim(&slot.name(blueprint.name));
     let policy = view::retention(blueprint.cluster, slot.component).when_scaled.as_str();
-    let Some(live) = observed.claims.get(&claim) else { return Ok(()) };
+    let Ok(live) = claim_of(observed, &slot.name(blueprint.name)) else { return Ok(()) };
     if live.annotations().get(WHEN_SCALED).is_some_and(|there| there == policy) {
         return Ok(());
     }
@@ -61,9 +66,9 @@ pub(super) async fn delete(
     slot: Slot,
 ) -> Result<Outcome, ActError> {
     let pod = slot.name(blueprint.name);
-    let claim = names::volume_claim(&pod);
-    let live = observed.claims.get(&claim).ok_or_else(|| ActError::Gone(claim.clone()))?;
+    let live = claim_of(observed, &pod)?;
     delete_claim(context, blueprint, live).await?;
+    let claim = live.name_any();
     let note =
         format!("{claim} is deleted, as {pod} is no longer a member and retention.whenScaled is Delete");
     Ok(Outcome::Done { reason: "VolumeDeleted", note })

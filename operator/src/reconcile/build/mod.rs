@@ -24,6 +24,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+pub use pod::SERVER;
 pub use secret::{TOKEN_KEY, admin_secret};
 pub use volume::LiveClaim;
 
@@ -81,10 +82,14 @@ pub struct Blueprint<'a> {
     pub image: String,
     /// Why it is not the one that the spec asks for.
     pub image_refused: Option<String>,
+    /// The cluster's incarnation, `None` while none is known.
+    pub incarnation: Option<i64>,
     /// Replicas of each StatefulSet that shall exist.
     pub sizes: BTreeMap<Component, u32>,
     /// The member with which the cluster is to go on alone.
     pub recovering: Option<RecoveryStatus>,
+    /// Whether members vote that this operator did not make.
+    pub strangers: bool,
     /// The claims of StatefulSets that exist, which cannot change.
     pub claims: BTreeMap<Component, Claim>,
     /// The claims that the StatefulSets made.

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{Blueprint, TOKEN_KEY};
 
 /// The server's container, the first one, so that `kubectl exec` finds it.
-const SERVER: &str = "conure-db";
+pub const SERVER: &str = "conure-db";
 const DATA_DIR: &str = "/data";
 const TOKEN_DIR: &str = "/etc/conuredb/admin";
 /// SIGTERM to SIGKILL: the time to hand over, to finish what is in flight and to sync.
@@ -71,7 +71,11 @@ fn recover(blueprint: &Blueprint<'_>, component: Component, record: &RecoverySta
 }
 
 fn server(blueprint: &Blueprint<'_>, component: Component) -> Container {
-    let ready = format!("/readyz?cluster_id={}", blueprint.identity.cluster_id);
+    let mut ready = format!("/readyz?cluster_id={}", blueprint.identity.cluster_id);
+    // Nobody is left behind by the first one, and so a birth changes no pod.
+    if let Some(incarnation) = blueprint.incarnation.filter(|incarnation| *incarnation > 1) {
+        ready += &format!("&incarnation={incarnation}");
+    }
     Container {
         name: SERVER.to_owned(),
         args: Some(vec!["--bootstrap=false".to_owned()]),

@@ -3,6 +3,7 @@
 use super::*;
 use conure_crd::ConureClusterSpec;
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 fn blueprint(cluster: &ConureCluster) -> Blueprint<'_> {
     Blueprint {
@@ -14,6 +15,8 @@ fn blueprint(cluster: &ConureCluster) -> Blueprint<'_> {
         image: "conuredb/conuredb:1.0".into(),
         image_refused: None,
         sizes: BTreeMap::from([(Component::Bootstrap, 1), (Component::Voter, 2), (Component::Arbiter, 1)]),
+        incarnation: Some(1),
+        strangers: false,
         claims: BTreeMap::new(),
         volumes: Vec::new(),
         recovering: None,
@@ -91,6 +94,48 @@ fn claims_that_exist_are_kept_as_they_are() {
 #[test]
 fn a_budget_that_is_switched_off_is_not_made() {
     assert_eq!(built(|spec| spec.pdb.enabled = false).disruption_budget, None);
+}
+
+/// What the readiness probe of each pod asks for.
+fn ready_paths(blueprint: &Blueprint<'_>) -> Vec<String> {
+    let path = |set: &StatefulSet| {
+        let pod = set.spec.as_ref()?.template.spec.as_ref()?;
+        pod.containers[0].readiness_probe.as_ref()?.http_get.as_ref()?.path.clone()
+    };
+    objects(blueprint).stateful_sets.iter().filter_map(path).collect()
+}
+
+#[test]
+fn after_a_recovery_every_pod_is_ready_in_the_present_incarnation_only_and_before_one_a_birth_changes_no_pod()
+{
+    let cluster = ConureCluster::new("conure", ConureClusterSpec::default());
+    let mut blueprint = blueprint(&cluster);
+    for born in [None, Some(1)] {
+        blueprint.incarnation = born;
+        assert_eq!(ready_paths(&blueprint), ["/readyz?cluster_id=id-1"; 3]);
+    }
+    blueprint.incarnation = Some(3);
+    assert_eq!(ready_paths(&blueprint), ["/readyz?cluster_id=id-1&incarnation=3"; 3]);
+}
+
+#[test]
+fn the_budget_counts_every_member_and_lets_none_go_beside_voters_that_it_does_not_see() {
+    let cluster = ConureCluster::new("conure", ConureClusterSpec::default());
+    let mut blueprint = blueprint(&cluster);
+    let budget = |blueprint: &Blueprint<'_>| {
+        let spec = objects(blueprint).disruption_budget.and_then(|budget| budget.spec).expect("a budget");
+        let selector = spec.selector.and_then(|selector| selector.match_labels).expect("a selector");
+        (spec.max_unavailable, selector)
+    };
+    let (allowed, selector) = budget(&blueprint);
+    assert_eq!(allowed, Some(IntOrString::Int(1)));
+    for set in objects(&blueprint).stateful_sets {
+        let name = set.metadata.name.unwrap_or_default();
+        let labels = set.spec.and_then(|spec| spec.template.metadata?.labels).expect("labels");
+        assert!(selector.iter().all(|(key, value)| labels.get(key) == Some(value)), "{name} is not counted");
+    }
+    blueprint.strangers = true;
+    assert_eq!(budget(&blueprint).0, Some(IntOrString::Int(0)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing here changes anything, and nothing is remembered from one reconcile to the next.
 
+mod damage;
 mod members;
 mod trouble;
 
@@ -17,6 +18,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use super::build::TOKEN_KEY;
+pub use damage::damage;
 pub use members::{MemberAnswer, address, ask_all};
 pub use trouble::{
     Trouble, UNSCHEDULABLE, claim_trouble, is_stuck, pod_trouble, replace_trouble, secret_trouble,

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::super::build::{REPLACE_MEMBER, TOKEN_KEY};
 use super::super::plan::Slot;
 use super::super::view;
-use super::Observed;
+use super::{Observed, damage};
 
 /// Messages are cut to this length: a condition is no place for a stack trace.
 const MESSAGE_MAX: usize = 512;
@@ -75,6 +75,13 @@ pub fn pod_trouble(pod: &Pod) -> Option<Trouble> {
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
+    if let Some(said) = damage(pod) {
+        let cluster = pod.labels().get("app.kubernetes.io/instance").map_or("NAME", String::as_str);
+        let message = format!(
+            "{name}: its data is damaged, and where spec.repair.automatic is true it starts over on a new volume once all other              members are well; to ask for it: kubectl annotate conure {cluster} {REPLACE_MEMBER}={name}; it said: {said}"
+        );
+        return Some(Trouble { reason: "DataDamaged", message: cut(&message), object: name });
+    }
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     if let Some((reason, message)) = containers.filter_map(container_trouble).next() {
         return Some(Trouble { reason, message: cut(&format!("{name}: {message}")), object: name });
@@ -113,13 +120,25 @@ fn container_trouble(container: &ContainerStatus) -> Option<(&'static str, Strin
         )),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some((
             "ContainerNotCreated",
-            format!("its container {} cannot be created: {said}", container.name),
+            format!(
+                "its container {} cannot be created: {said}; see that {} is an image of the server",
+                container.name, container.image
+            ),
         )),
         _ => {
             let down = state.running.is_none() && container.restart_count >= RESTARTS_MIN;
             let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
             let last = last.or(state.terminated.as_ref()).filter(|_| down || reason == "CrashLoopBackOff")?;
             let said = last.message.as_deref().map(|said| format!(": {}", said.trim())).unwrap_or_default();
+            // The runtime did not find the program, or the image's entrypoint did not.
+            let started = !matches!(last.reason.as_deref(), Some("StartError" | "ContainerCannotRun"));
+            if !started || matches!(last.exit_code, 126 | 127) {
+                let message = format!(
+                    "its container {} cannot be started{said}; see that {} is an image of the server",
+                    container.name, container.image
+                );
+                return Some(("ContainerNotStarted", message));
+            }
             Some((
                 "CrashLooping",
                 format!(
@@ -221,6 +240,44 @@ mod tests {
         assert_eq!(crashing.reason, "CrashLooping");
         assert!(crashing.message.contains("code 2: bad flag;"), "{crashing}");
         assert_eq!(pod_trouble(&pod(json!({"containerStatuses": [container(1)]}))), None);
+    }
+
+    #[test]
+    fn an_image_without_the_server_in_it_is_told_from_a_server_that_ends() {
+        let waits = |reason: &str, message: &str| json!({"waiting": {"reason": reason, "message": message}});
+        let ended = |code: i32, reason: &str, message: &str| json!({"terminated": {"exitCode": code, "reason": reason, "message": message}});
+        let absent = "exec: \"conure-db\": executable file not found in $PATH";
+        let off = waits("CrashLoopBackOff", "back-off");
+        for (reason, state, last) in [
+            ("ContainerNotCreated", waits("RunContainerError", absent), json!({})),
+            ("ContainerNotCreated", waits("CreateContainerError", "no command specified"), json!({})),
+            ("ContainerNotStarted", off.clone(), ended(128, "StartError", absent)),
+            ("ContainerNotStarted", off.clone(), ended(127, "Error", "sh: wait: not found")),
+            ("CrashLooping", off, ended(2, "Error", "a flag that nobody knows")),
+        ] {
+            let container = json!({"name": "conure-db", "image": "nginx:1", "imageID": "", "ready": false,
+                "restartCount": 3, "state": state, "lastState": last});
+            let trouble = pod_trouble(&pod(json!({"containerStatuses": [container]}))).unwrap();
+            assert_eq!(trouble.reason, reason, "{trouble}");
+            let named = trouble.message.contains("see that nginx:1 is an image of the server");
+            assert_eq!(named, reason != "CrashLooping", "{trouble}");
+        }
+    }
+
+    #[test]
+    fn damaged_data_is_told_from_crashing_with_the_mend_and_what_was_said() {
+        let last =
+            json!({"terminated": {"exitCode": 3, "message": "conure-db: data damaged: page 7 is wrong\n"}});
+        let container = json!({"name": "conure-db", "image": "i", "imageID": "", "ready": false, "restartCount": 7,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": last});
+        let mut pod = pod(json!({"containerStatuses": [container]}));
+        pod.labels_mut().insert("app.kubernetes.io/instance".into(), "conure".into());
+        let trouble = pod_trouble(&pod).unwrap();
+        assert_eq!(trouble.reason, "DataDamaged");
+        let asks = "kubectl annotate conure conure conuredb.dev/replace-member=conure-0";
+        for part in ["conure-0: its data is damaged", asks, "page 7 is wrong"] {
+            assert!(trouble.message.contains(part), "{trouble}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod world;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tests;
 
 use conure_crd::names::Component;
@@ -39,6 +41,8 @@ pub enum Action {
     Replace(Slot, Cause),
     /// Restart this member's pod, so that the cluster goes on with it alone.
     Recover(Slot),
+    /// Restart this member's pod, which a recovery left behind and which counts as ready as its template was made before.
+    Fence(Slot),
     /// Hand leadership to this member.
     Transfer(Slot),
     /// Evict this member's pod, so that it comes back with the present template.
@@ -56,6 +60,7 @@ impl Action {
             Self::DeleteVolume(_) => "DeleteVolume",
             Self::AcceptReplace(_) | Self::Replace(..) => "Replace",
             Self::Recover(_) => "Recover",
+            Self::Fence(_) => "Fence",
             Self::Transfer(_) => "TransferLeadership",
             Self::Evict(_) => "Evict",
         }
@@ -71,6 +76,7 @@ impl Action {
             | Self::AcceptReplace(slot)
             | Self::Replace(slot, _)
             | Self::Recover(slot)
+            | Self::Fence(slot)
             | Self::Transfer(slot)
             | Self::Evict(slot) => Some(slot),
             Self::ResizeVoters(to) => Some(Slot::voter(to.saturating_sub(1))),
@@ -88,6 +94,7 @@ impl Action {
             Self::DeleteVolume(_) => "DeleteVolumeFailed",
             Self::AcceptReplace(_) | Self::Replace(..) => "ReplaceFailed",
             Self::Recover(_) => "RecoverFailed",
+            Self::Fence(_) => "FenceFailed",
             Self::Transfer(_) => "TransferFailed",
             Self::Evict(_) => "EvictFailed",
         }
@@ -112,6 +119,12 @@ impl Action {
                 format!("{} starts over on a new volume", slot.name(cluster))
             }
             Self::Recover(slot) => format!("the cluster goes on with {} alone", slot.name(cluster)),
+            Self::Fence(slot) => {
+                format!(
+                    "{} restarts, so that it is no longer ready, as it was left behind",
+                    slot.name(cluster)
+                )
+            }
             Self::Transfer(slot) => format!("leadership goes to {}", slot.name(cluster)),
             Self::Evict(slot) => format!("the pod {} is replaced", slot.name(cluster)),
         }
@@ -157,7 +170,9 @@ pub enum Waiting {
     /// Removing this member now would leave no live quorum, because these others are down.
     QuorumBeforeRemoval(Slot, Vec<String>),
     /// This member cannot be replaced before these others are up.
-    OthersBeforeReplace(Slot, Vec<String>),
+    OthersBeforeReplace(Slot, Cause, Vec<String>),
+    /// This member's data was damaged as soon as it had a new volume.
+    DamagedAgain(Slot),
     /// The volumes under the names of these members, which are to come, are gone.
     VolumesLeaving(Vec<Slot>),
     /// The pods of these former members are gone, so that their volumes can go.
@@ -184,6 +199,9 @@ pub fn plan(wish: Wish, world: &World) -> Step {
     if !world.born {
         return birth(world);
     }
+    if let Some(slot) = replace::left_ready(world) {
+        return Step::Act(Action::Fence(slot));
+    }
     if let Some(step) = replace::accept(wish, world) {
         return step;
     }
@@ -192,9 +210,18 @@ pub fn plan(wish: Wish, world: &World) -> Step {
     };
     membership::repair(wish, world, config)
         .or_else(|| replace::next(wish, world, config))
-        .or_else(|| membership::next(wish, world, config))
+        .or_else(|| match membership::next(wish, world, config) {
+            // Who is to join and has damaged data never answers.
+            Some(Step::Wait(Waiting::Joining(coming))) => {
+                let damaged = replace::damaged(wish, world, config);
+                let act = damaged.filter(|step| matches!(step, Step::Act(_)));
+                act.or(Some(Step::Wait(Waiting::Joining(coming))))
+            }
+            next => next,
+        })
         .or_else(|| membership::find_again(wish, world, config))
         .or_else(|| replace::held_up(wish, world, config))
+        .or_else(|| replace::damaged(wish, world, config))
         .or_else(|| rollout::next(wish, world, config))
         .or_else(|| membership::leftovers(wish, world, config))
         .or_else(|| config.arbiter_leads().then_some(Step::Wait(Waiting::DataLeader)))

@@ -1,330 +1,10 @@
-//! A world in which every step has its effect, run to its end from thousands of beginnings.
-
-use std::collections::BTreeMap;
+//! What holds on every way from thousands of beginnings to their ends.
 
 use conure_crd::ArbiterMode;
 use proptest::prelude::*;
 
+use super::sim::{Fault, Sim};
 use super::*;
-
-/// Steps that any way from anywhere must fit in.
-const STEPS_MAX: usize = 200;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// The pod is there and does not answer.
-    Silent,
-    /// The volume is empty.
-    Wiped,
-    /// The pod cannot be scheduled.
-    Missing,
-    /// The pod is on a node that is gone.
-    Lost,
-    /// Somebody deleted the claim under a member that works.
-    Unclaimed,
-    /// Somebody asks for the member's replacement.
-    Asked,
-}
-
-#[derive(Debug, Clone)]
-struct Sim {
-    world: World,
-    faults: BTreeMap<Slot, Fault>,
-    /// Whether the policy gives up the volumes of members that go.
-    discards: bool,
-}
-
-fn healthy() -> Pod {
-    Pod {
-        answer: Some(Answer { belongs: Belongs::Here, applied: 100, adrift: false }),
-        ready: true,
-        ..Pod::default()
-    }
-}
-
-fn fresh() -> Pod {
-    Pod { answer: Some(Answer { belongs: Belongs::Nowhere, applied: 0, adrift: false }), ..Pod::default() }
-}
-
-fn entry(slot: Slot) -> Entry {
-    Entry { name: slot.name("c"), slot: Some(slot), voter: true, address_current: true }
-}
-
-impl Sim {
-    fn unborn() -> Self {
-        let mut world = World { revisions_known: true, ..World::default() };
-        world.pods.insert(Slot::BOOTSTRAP, fresh());
-        world.volumes.insert(Slot::BOOTSTRAP, Volume::default());
-        Self { world, faults: BTreeMap::new(), discards: false }
-    }
-
-    /// The world in which `wish` is reached.
-    fn settled(wish: Wish) -> Self {
-        let members: Vec<Entry> = wish.slots().into_iter().map(entry).collect();
-        let world = World {
-            born: true,
-            voters_size: wish.voters(),
-            arbiter_size: u32::from(wish.arbiter),
-            revisions_known: true,
-            pods: wish.slots().into_iter().map(|slot| (slot, healthy())).collect(),
-            volumes: wish.slots().into_iter().map(|slot| (slot, Volume::default())).collect(),
-            config: Some(Config { leader: Slot::BOOTSTRAP.name("c"), commit: 100, members }),
-            ..World::default()
-        };
-        Self { world, faults: BTreeMap::new(), discards: false }
-    }
-
-    fn config(&mut self) -> &mut Config {
-        self.world.config.as_mut().expect("only called once born")
-    }
-
-    fn voters(&self) -> usize {
-        self.world.config.as_ref().map_or(0, |config| config.voters().count())
-    }
-
-    fn live(&self) -> usize {
-        let Some(config) = &self.world.config else { return 0 };
-        config.voters().filter(|entry| self.world.lives(entry)).count()
-    }
-
-    fn break_down(&mut self, slot: Slot, fault: Fault) {
-        let Some(pod) = self.world.pods.get_mut(&slot) else { return };
-        match fault {
-            Fault::Lost => {
-                pod.answer = None;
-                (pod.ready, pod.leaving, pod.lost) = (false, true, true);
-            }
-            Fault::Unclaimed => self.world.volumes.entry(slot).or_default().leaving = true,
-            Fault::Asked => self.world.replace_asked = Some(slot),
-            Fault::Silent => {
-                pod.answer = None;
-                pod.ready = false;
-            }
-            Fault::Wiped => *pod = Pod { outdated: pod.outdated, ..fresh() },
-            Fault::Missing => {
-                self.world.pods.remove(&slot);
-            }
-        }
-        // A request is no fault that passes: it is given up when nothing else is left to happen.
-        if !matches!(fault, Fault::Unclaimed | Fault::Asked) {
-            self.faults.insert(slot, fault);
-        }
-        self.elect();
-    }
-
-    /// Time passes: volumes that were leaving are gone, or else a fault is over.
-    fn heal(&mut self) -> bool {
-        let before = self.world.volumes.len();
-        // A claim goes when no pod uses it.
-        let used: Vec<Slot> = self.world.pods.keys().copied().collect();
-        self.world.volumes.retain(|slot, volume| !volume.leaving || used.contains(slot));
-        if self.world.volumes.len() < before {
-            return true;
-        }
-        let Some((slot, fault)) = self.faults.pop_first() else { return self.give_up() };
-        let gone = match slot.component {
-            conure_crd::names::Component::Voter => slot.ordinal >= self.world.voters_size,
-            conure_crd::names::Component::Arbiter => self.world.arbiter_size == 0,
-            conure_crd::names::Component::Bootstrap => false,
-        };
-        match fault {
-            Fault::Silent | Fault::Missing | Fault::Lost if !gone => {
-                self.world.pods.insert(slot, healthy());
-            }
-            _ => {}
-        }
-        self.elect();
-        true
-    }
-
-    /// Somebody gives up what was asked for and cannot be: no cluster can spare its only member.
-    fn give_up(&mut self) -> bool {
-        let given_up = |volume: &Volume| volume.leaving || volume.replace;
-        let any = self.world.replace_asked.take().is_some() || self.world.volumes.values().any(given_up);
-        self.world.volumes.values_mut().for_each(|volume| (volume.leaving, volume.replace) = (false, false));
-        any
-    }
-
-    /// A live voter leads if the leader is gone, the arbiter before all others.
-    fn elect(&mut self) {
-        let Some(config) = &self.world.config else { return };
-        let leads = |e: &&Entry| self.world.lives(e);
-        let alive = config.voters().filter(leads).any(|e| e.name == config.leader);
-        let next = config.voters().filter(leads).max_by_key(|e| e.slot == Some(Slot::ARBITER));
-        let next = next.map(|e| e.name.clone());
-        if !alive && let Some(name) = next {
-            self.config().leader = name;
-        }
-    }
-
-    /// The arbiter hands over as soon as a data voter lives.
-    fn hand_over(&mut self) -> bool {
-        let Some(config) = &self.world.config else { return false };
-        let data = |e: &&Entry| self.world.lives(e) && e.slot.is_some_and(Slot::holds_data);
-        let Some(heir) = config.voters().find(data).map(|e| e.name.clone()) else { return false };
-        self.config().leader = heir;
-        true
-    }
-
-    fn resize_voters(&mut self, to: u32) {
-        for ordinal in to..self.world.voters_size {
-            self.give_back(Slot::voter(ordinal));
-        }
-        for ordinal in self.world.voters_size..to {
-            self.come(Slot::voter(ordinal));
-        }
-        self.world.voters_size = to;
-    }
-
-    /// A pod comes, on the volume that is there or on a new one. A member that was removed knows that, and is empty.
-    fn come(&mut self, slot: Slot) {
-        assert!(!self.world.volume_leaves(slot), "the pod of {slot} would wait for an old volume to go");
-        self.world.volumes.entry(slot).or_default();
-        self.world.pods.insert(slot, fresh());
-    }
-
-    fn give_back(&mut self, slot: Slot) {
-        self.world.pods.remove(&slot);
-        if let Some(volume) = self.world.volumes.get_mut(&slot) {
-            volume.discard = self.discards;
-        }
-    }
-
-    fn act(&mut self, wish: Wish, action: &Action) {
-        match *action {
-            Action::Bootstrap => {
-                assert!(!self.world.born, "a cluster is born once");
-                self.world.born = true;
-                self.world.pods.insert(Slot::BOOTSTRAP, healthy());
-                self.world.config = Some(Config {
-                    leader: Slot::BOOTSTRAP.name("c"),
-                    commit: 100,
-                    members: vec![entry(Slot::BOOTSTRAP)],
-                });
-            }
-            Action::Join(slot) => {
-                assert!(wish.wants(slot), "{slot} joins unasked");
-                assert!(self.world.joinable(slot), "{slot} cannot be reached");
-                let outdated = self.world.pods[&slot].outdated;
-                self.world.pods.insert(slot, Pod { outdated, ..healthy() });
-                self.faults.remove(&slot);
-                self.config().members.retain(|e| e.slot != Some(slot));
-                self.config().members.push(entry(slot));
-                self.elect();
-            }
-            Action::Remove(slot) => {
-                assert!(!wish.wants(slot), "{slot} is wanted and would be removed");
-                self.config().members.retain(|e| e.slot != Some(slot));
-                assert!(self.live() >= majority(self.voters()), "removing {slot} loses the quorum");
-                self.elect();
-            }
-            Action::ResizeVoters(to) => {
-                let highest = (to..7).map(Slot::voter).find(|slot| self.config().entry(*slot).is_some());
-                assert_eq!(highest, None, "a pod goes before its member was removed");
-                assert!(to >= wish.voters(), "the set becomes smaller than the spec says");
-                assert!(to + 1 >= self.world.voters_size, "more than one pod goes at a time");
-                self.resize_voters(to);
-            }
-            Action::ResizeArbiter(to) => {
-                assert!(to == 1 || self.config().entry(Slot::ARBITER).is_none());
-                if to == 1 {
-                    self.come(Slot::ARBITER);
-                } else {
-                    self.give_back(Slot::ARBITER);
-                }
-                self.world.arbiter_size = to;
-            }
-            Action::AcceptReplace(slot) => {
-                assert_eq!(self.world.replace_asked.take(), Some(slot));
-                self.world.volumes.get_mut(&slot).expect("it is there").replace = true;
-            }
-            Action::Replace(slot, _) => {
-                assert!(wish.wants(slot), "{slot} is no member to replace");
-                let volume = self.world.volumes[&slot];
-                assert!(
-                    volume.leaving || volume.replace || self.world.pods[&slot].lost,
-                    "nobody gave up {slot}"
-                );
-                self.world.pods.get_mut(&slot).expect("it is there").answer = None;
-                assert!(self.live() >= majority(self.voters()), "replacing {slot} loses the quorum");
-                let holds = |e: &&Entry| e.slot.is_some_and(Slot::holds_data) && self.world.lives(e);
-                let left = self.world.config.iter().flat_map(|config| config.voters()).filter(holds).count();
-                assert!(!slot.holds_data() || left > 0, "the last data member goes");
-                assert_ne!(self.config().leader, slot.name("c"), "the leader goes before it handed over");
-                self.world.volumes.insert(slot, Volume::default());
-                self.world.pods.insert(slot, fresh());
-                self.faults.remove(&slot);
-            }
-            Action::DeleteVolume(slot) => {
-                assert!(!wish.wants(slot), "the volume of {slot} is wanted and would be deleted");
-                assert!(self.config().entry(slot).is_none(), "{slot} is a member and would lose its volume");
-                assert!(!self.world.pods.contains_key(&slot), "the pod of {slot} is still there");
-                let volume = self.world.volumes.get_mut(&slot).expect("it is there");
-                assert!(volume.discard && !volume.leaving, "nobody gave up the volume of {slot}");
-                volume.leaving = true;
-            }
-            Action::Recover(slot) => {
-                assert_eq!(self.world.recovering.take(), Some(slot));
-                assert_eq!(self.world.config, None, "a cluster with a leader is left behind");
-                for pod in self.world.pods.values_mut().filter(|pod| pod.lives()) {
-                    let answer = pod.answer.as_mut().expect("it lives");
-                    answer.belongs = Belongs::Behind { holds_more: false };
-                    pod.ready = false;
-                }
-                self.world.pods.insert(slot, healthy());
-                self.world.config =
-                    Some(Config { leader: slot.name("c"), commit: 100, members: vec![entry(slot)] });
-            }
-            Action::Transfer(slot) => {
-                assert!(slot.holds_data() && self.config().votes(slot) && self.world.pods[&slot].lives());
-                self.config().leader = slot.name("c");
-            }
-            Action::Evict(slot) => {
-                let pod = &self.world.pods[&slot];
-                assert!(pod.outdated, "{slot} has the present template and would be evicted");
-                if !pod.stuck {
-                    let voters = self.voters();
-                    assert_eq!(self.live(), voters, "a pod is evicted while another is down");
-                    let leads = self.config().leader == slot.name("c");
-                    let data = self.config().voters().filter(|e| e.slot.is_some_and(Slot::holds_data));
-                    assert!(!leads || data.count() == 1, "the leader is evicted before it handed over");
-                }
-                self.world.pods.insert(slot, healthy());
-                self.faults.remove(&slot);
-            }
-        }
-    }
-
-    /// Runs to the end; what waits is healed, fault by fault. `each` sees the world after every step.
-    fn run(&mut self, wish: Wish, mut each: impl FnMut(&Self)) {
-        for _ in 0..STEPS_MAX {
-            match plan(wish, &self.world) {
-                Step::Act(action) => self.act(wish, &action),
-                Step::Wait(Waiting::DataLeader) if self.hand_over() => {}
-                Step::Wait(_) if self.heal() => {}
-                Step::Wait(reason) => panic!("waits for nothing: {reason:?} in {self:?}"),
-                Step::Done => {
-                    let mut members: Vec<_> = self.config().voters().filter_map(|e| e.slot).collect();
-                    members.sort();
-                    let mut wanted = wish.slots();
-                    wanted.sort();
-                    assert_eq!(members, wanted);
-                    assert!(!self.config().arbiter_leads(), "done, and nobody serves");
-                    assert_eq!(self.world.voters_size, wish.voters());
-                    assert_eq!(self.world.arbiter_size, u32::from(wish.arbiter));
-                    assert!(self.world.pods.values().all(|pod| !pod.outdated && pod.lives()));
-                    let kept = |(slot, volume): (&Slot, &Volume)| {
-                        wish.wants(*slot) || !volume.discard || volume.leaving
-                    };
-                    assert!(self.world.volumes.iter().all(kept), "a volume that was given up is kept");
-                    return;
-                }
-            }
-            each(self);
-        }
-        panic!("no end after {STEPS_MAX} steps: {self:?}");
-    }
-}
 
 fn wishes() -> impl Strategy<Value = Wish> {
     (1_u32..=7, any::<bool>()).prop_map(|(data, arbiter)| Wish { data, arbiter })
@@ -339,8 +19,16 @@ fn faults() -> impl Strategy<Value = Vec<(Slot, Fault)>> {
     proptest::collection::vec((slots(), fault), 0..4)
 }
 
-const FAULTS: [Fault; 6] =
-    [Fault::Silent, Fault::Wiped, Fault::Missing, Fault::Lost, Fault::Unclaimed, Fault::Asked];
+const FAULTS: [Fault; 8] = [
+    Fault::Silent,
+    Fault::Wiped,
+    Fault::Missing,
+    Fault::Lost,
+    Fault::Unclaimed,
+    Fault::Asked,
+    Fault::Damaged,
+    Fault::Cracked,
+];
 
 /// How many more members a cluster of these voters can lose while it serves, less than none where it does not serve.
 fn spare(voters: usize, live: usize) -> isize {
@@ -443,6 +131,42 @@ proptest! {
         }
         // Healing brings a pod back as it was created: with the present template.
         sim.run(wish, |_| {});
+    }
+
+    #[test]
+    fn damaged_members_start_over_one_after_the_other_where_the_others_are_a_quorum(
+        wish in wishes(),
+        damaged in proptest::collection::btree_map(slots(), any::<bool>(), 1..4),
+    ) {
+        let mut sim = Sim::settled(wish);
+        for (slot, runs) in &damaged {
+            sim.break_down(*slot, if *runs { Fault::Cracked } else { Fault::Damaged });
+        }
+        let slots = wish.slots();
+        let hurt = slots.iter().filter(|slot| damaged.contains_key(slot)).count();
+        let data = slots.iter().any(|slot| slot.holds_data() && !damaged.contains_key(slot));
+        let spared = slots.len() - hurt >= majority(slots.len()) && data;
+        let down = slots.iter().filter(|slot| damaged.get(slot) == Some(&false)).count();
+        if slots.len() - down < majority(slots.len()) {
+            sim.world.config = None;
+            prop_assert!(matches!(plan(wish, &sim.world), Step::Wait(_)));
+            return Ok(());
+        }
+        let mut replaced = 0;
+        for _ in 0..100 {
+            match plan(wish, &sim.world) {
+                Step::Act(action) => {
+                    replaced += usize::from(matches!(action, Action::Replace(_, Cause::Damaged)));
+                    sim.act(wish, &action);
+                }
+                Step::Wait(Waiting::DataLeader) if sim.hand_over() => {}
+                step => {
+                    prop_assert_eq!(step == Step::Done, spared || hurt == 0, "{:?}", step);
+                    break;
+                }
+            }
+        }
+        prop_assert_eq!(replaced, if spared { hurt } else { 0 });
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! A member that starts over on a new volume: its claim and its pod go, and what comes back joins as a new member.
 
-use super::world::{Config, Entry, Slot, Wish, World, majority};
+use super::world::{Belongs, Config, Entry, Pod, Slot, Wish, World, majority};
 use super::{Action, Step, Waiting, rollout};
+
+/// Whom it waits for where all others are up, and are too few.
+const MORE_MEMBERS: &str = "more members";
 
 /// Why a member is to start over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +15,20 @@ pub enum Cause {
     VolumeLeaving,
     /// Its node is gone for longer than the spec waits, and its volume cannot follow.
     Lost,
+    /// Its data was found damaged.
+    Damaged,
+}
+
+/// A member that a recovery left behind and that clients still come to: its pod asks for no incarnation or an older one.
+pub(super) fn left_ready(world: &World) -> Option<Slot> {
+    let behind = |pod: &Pod| {
+        let belongs = pod.answer.as_ref().map(|answer| &answer.belongs);
+        matches!(belongs, Some(Belongs::Behind { .. })) && pod.ready && pod.outdated && !pod.leaving
+    };
+    if !world.revisions_known {
+        return None;
+    }
+    world.pods.iter().find(|(_, pod)| behind(pod)).map(|(slot, _)| *slot)
 }
 
 /// The request, which is put on record at the claim before anything is done.
@@ -24,17 +41,59 @@ pub(super) fn accept(wish: Wish, world: &World) -> Option<Step> {
 /// The next member to replace, where the cluster can spare it.
 pub(super) fn next(wish: Wish, world: &World, config: &Config) -> Option<Step> {
     let (slot, cause) = due(wish, world).find(|(slot, _)| missed(world, config, *slot).is_empty())?;
+    replace(world, config, slot, cause)
+}
+
+/// Whoever leads hands over first.
+fn replace(world: &World, config: &Config, slot: Slot, cause: Cause) -> Option<Step> {
     if config.entry(slot).is_some_and(|entry| entry.name == config.leader) {
         return rollout::heir(world, config, slot).map(|heir| Step::Act(Action::Transfer(heir)));
     }
     Some(Step::Act(Action::Replace(slot, cause)))
 }
 
+/// A member whose data was found damaged. Nobody asked for it, so nothing else may be under way: every other member is
+/// there, ready and caught up (those that are damaged too aside, which wait for their turn), and they are a quorum
+/// without it. Part of what it holds may be all that is left of something as long as they are not.
+pub(super) fn damaged(wish: Wish, world: &World, config: &Config) -> Option<Step> {
+    let is_damaged = |slot: &Slot| world.pods.get(slot).is_some_and(|pod| pod.damaged && !pod.leaving);
+    let works = |slot: &Slot| world.pods.get(slot).is_some_and(Pod::lives);
+    let slot = wish.slots().into_iter().filter(is_damaged).min_by_key(|slot| (works(slot), *slot))?;
+    let (well, sick): (Vec<&Entry>, Vec<&Entry>) = config
+        .members
+        .iter()
+        .filter(|entry| entry.slot != Some(slot))
+        .partition(|entry| is_well(world, config, entry));
+    let absent = wish.slots().into_iter().any(|other| other != slot && config.entry(other).is_none());
+    let quorum = well.len() >= majority(config.voters().count());
+    let data = well.iter().any(|entry| entry.slot.is_some_and(Slot::holds_data));
+    let in_turn = |entry: &&&Entry| entry.slot.is_some_and(|other| is_damaged(&other));
+    if absent || !quorum || !data || !sick.iter().all(|entry| in_turn(&entry)) {
+        let mut others: Vec<String> = sick.into_iter().map(|entry| entry.name.clone()).collect();
+        if others.is_empty() {
+            others.push(MORE_MEMBERS.to_owned());
+        }
+        return Some(Step::Wait(Waiting::OthersBeforeReplace(slot, Cause::Damaged, others)));
+    }
+    // A volume that is damaged as soon as it is there will be again: what makes it so has to be mended.
+    if world.volumes.get(&slot).is_some_and(|volume| volume.young) {
+        return Some(Step::Wait(Waiting::DamagedAgain(slot)));
+    }
+    replace(world, config, slot, Cause::Damaged)
+}
+
+/// Whether a member votes and is all that it should be. A damaged one may run, and is not.
+fn is_well(world: &World, config: &Config, entry: &Entry) -> bool {
+    let serves =
+        |slot| rollout::serves(world, config, slot) && world.pods.get(&slot).is_some_and(|pod| !pod.damaged);
+    entry.voter && entry.address_current && entry.slot.is_some_and(serves)
+}
+
 /// Members that cannot be replaced now, and whom that waits for.
 pub(super) fn held_up(wish: Wish, world: &World, config: &Config) -> Option<Step> {
-    let (slot, _) = due(wish, world).next()?;
+    let (slot, cause) = due(wish, world).next()?;
     let missed = missed(world, config, slot);
-    (!missed.is_empty()).then_some(Step::Wait(Waiting::OthersBeforeReplace(slot, missed)))
+    (!missed.is_empty()).then_some(Step::Wait(Waiting::OthersBeforeReplace(slot, cause, missed)))
 }
 
 /// The broken before those that still work. Who is not in the configuration is not needed either, and may start over.
@@ -79,6 +138,6 @@ fn missed(world: &World, config: &Config, slot: Slot) -> Vec<String> {
     match (quorum && data && (!works || missing.is_empty()), missing.is_empty()) {
         (true, _) => Vec::new(),
         (false, false) => missing,
-        (false, true) => vec!["more members".to_owned()],
+        (false, true) => vec![MORE_MEMBERS.to_owned()],
     }
 }

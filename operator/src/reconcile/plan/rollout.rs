@@ -60,7 +60,7 @@ fn leads(config: &Config, slot: Slot) -> bool {
 }
 
 /// Whether a member is up, ready and caught up.
-fn serves(world: &World, config: &Config, slot: Slot) -> bool {
+pub(super) fn serves(world: &World, config: &Config, slot: Slot) -> bool {
     let Some(pod) = world.pods.get(&slot) else { return false };
     pod.ready && !pod.leaving && (slot == Slot::ARBITER && pod.lives() || caught_up(world, config, slot))
 }
@@ -71,15 +71,15 @@ pub(super) fn caught_up(world: &World, config: &Config, slot: Slot) -> bool {
     pod.answer.as_ref().is_some_and(|answer| answer.applied.saturating_add(LAG_MAX) >= config.commit)
 }
 
-/// Who leads while the leader's pod is replaced: the data voter that applied most.
+/// Who leads while the leader's pod is replaced: the data voter that applied most, of those whose data is whole.
 pub(super) fn heir(world: &World, config: &Config, leader: Slot) -> Option<Slot> {
     config
         .voters()
         .filter_map(|entry| entry.slot)
         .filter(|slot| *slot != leader && slot.holds_data())
         .max_by_key(|slot| {
-            let applied =
-                world.pods.get(slot).and_then(|pod| pod.answer.as_ref()).map(|answer| answer.applied);
-            (applied, std::cmp::Reverse(*slot))
+            let pod = world.pods.get(slot);
+            let applied = pod.and_then(|pod| pod.answer.as_ref()).map(|answer| answer.applied);
+            (pod.is_some_and(|pod| !pod.damaged), applied, std::cmp::Reverse(*slot))
         })
 }

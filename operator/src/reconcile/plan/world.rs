@@ -124,6 +124,8 @@ pub struct Pod {
     pub outdated: bool,
     /// Whether it cannot come up as it is: an image that cannot be pulled, a container that keeps crashing.
     pub stuck: bool,
+    /// Whether its member said that its data is damaged, and members are replaced for that.
+    pub damaged: bool,
     /// Whether it is on a node that is gone, or cannot reach its volume, for longer than the spec waits.
     pub lost: bool,
 }
@@ -144,6 +146,8 @@ pub struct Volume {
     pub discard: bool,
     /// Whether its member was asked to start over on a new one.
     pub replace: bool,
+    /// Whether it was made only moments ago.
+    pub young: bool,
 }
 
 /// One member in the committed configuration.

@@ -5,8 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
 use super::super::observe::{Observed, Trouble, UNSCHEDULABLE, secret_trouble};
-use super::super::plan::{Pod, Slot, Step, Waiting, majority};
+use super::super::plan::{Pod, Slot, Step, majority};
 use super::super::{recovery, view};
+use super::waiting::{SUSPENDED, is_blocked, words};
 use super::{Objects, Pass, Planned, progress, volumes};
 
 /// How long a new pod may take to be scheduled before that counts as trouble.
@@ -16,8 +17,6 @@ const STARTING_SECONDS: i64 = 60;
 /// How long an arbiter may lead, with no writes served, before that is a lost quorum: it hands over within moments
 /// wherever a data member has what it has.
 const HANDING_OVER_SECONDS: i64 = 15;
-
-const SUSPENDED: &str = "spec.suspend is true: there are no pods, and the volumes are kept";
 
 /// A condition without its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,113 +180,6 @@ fn paused(planned: &Planned<'_>, cluster: &str) -> String {
     message
 }
 
-/// Whether only a person can get it going again.
-fn is_blocked(waiting: &Waiting) -> bool {
-    matches!(
-        waiting,
-        Waiting::Suspended
-            | Waiting::Volumes(_)
-            | Waiting::VolumeReplaced
-            | Waiting::Foreign(..)
-            | Waiting::LeftBehind(_)
-            | Waiting::DataGone
-    )
-}
-
-/// A reason and a sentence for what is waited for.
-fn words(waiting: &Waiting, cluster: &str) -> (&'static str, String) {
-    match waiting {
-        Waiting::Suspended => ("Suspended", SUSPENDED.to_owned()),
-        Waiting::BootstrapMember => {
-            ("BootstrapMemberStarting", format!("{} does not answer yet", Slot::BOOTSTRAP.name(cluster)))
-        }
-        Waiting::Volumes(volumes) => (
-            "VolumesExist",
-            format!(
-                "the cluster is not bootstrapped and has volumes already: {}; if nobody needs their data, delete \
-                 them, else create the ConureCluster under another name",
-                volumes.join(", ")
-            ),
-        ),
-        Waiting::VolumeReplaced => (
-            "BootstrapVolumeReplaced",
-            "the volume on which bootstrapping was begun is gone, and whether it held data nobody knows; delete this \
-             ConureCluster and its volumes and create it again"
-                .to_owned(),
-        ),
-        Waiting::Foreign(slot, id) => {
-            let pod = slot.name(cluster);
-            let message = format!(
-                "the volume of {pod} belongs to the cluster {id}; if nobody needs its data, kubectl delete pvc \
-                 data-{pod} and pod {pod}"
-            );
-            ("ForeignVolume", message)
-        }
-        Waiting::DataGone => (
-            "DataGone",
-            "the cluster was bootstrapped before, and the volumes of all its members are empty now; it is not begun \
-             again by itself: restore a backup, or delete this ConureCluster and its volumes and create it again"
-                .to_owned(),
-        ),
-        Waiting::Recovery(slot) => {
-            ("Recovering", format!("{} restarts, and the cluster goes on with it alone", slot.name(cluster)))
-        }
-        Waiting::LeftBehind(slot) => {
-            let pod = slot.name(cluster);
-            let message = format!(
-                "{pod} was left behind by the recovery and may hold changes that the cluster went on without; it is kept as it \
-                 is: copy its data if somebody needs that, then kubectl annotate conure {cluster} \
-                 conuredb.dev/replace-member={pod}"
-            );
-            ("MemberLeftBehind", message)
-        }
-        Waiting::Leader => ("NoLeader", "no member leads; membership changes wait for one".to_owned()),
-        Waiting::DataLeader => {
-            ("NoLeader", "the arbiter leads, and serves nobody until a data member does".to_owned())
-        }
-        Waiting::Joining(slots) => {
-            ("MembersStarting", format!("{} must answer before they can join", names(slots, cluster)))
-        }
-        Waiting::QuorumBeforeRemoval(slot, down) => (
-            "RemovalWouldLoseQuorum",
-            format!(
-                "{} is not removed while too few of the other voters are up; waits for {}",
-                slot.name(cluster),
-                down.join(", ")
-            ),
-        ),
-        Waiting::OthersBeforeReplace(slot, others) => (
-            "ReplaceWouldLoseQuorum",
-            format!(
-                "{} starts over on a new volume once these are up: {}; to take the request back: kubectl annotate pvc {} \
-                 conuredb.dev/replace-",
-                slot.name(cluster),
-                others.join(", "),
-                conure_crd::names::volume_claim(&slot.name(cluster))
-            ),
-        ),
-        Waiting::VolumesLeaving(slots) => (
-            "OldVolumesLeaving",
-            format!("{} come when the volumes from before under their names are gone", names(slots, cluster)),
-        ),
-        Waiting::PodsLeaving(slots) => (
-            "Scaling",
-            format!("the pods {} end, then their volumes are deleted", names(slots, cluster)),
-        ),
-        Waiting::Revisions => {
-            ("RollingOut", "the StatefulSets' controller has not seen the present template yet".to_owned())
-        }
-        Waiting::Rollout(members) => {
-            ("RollingOut", format!("{} must be ready and caught up before the next pod goes", members.join(", ")))
-        }
-        Waiting::Ready(members) => ("MembersNotReady", format!("{} not ready or not caught up", members.join(", "))),
-    }
-}
-
-fn names(slots: &[Slot], cluster: &str) -> String {
-    slots.iter().map(|slot| slot.name(cluster)).collect::<Vec<_>>().join(", ")
-}
-
 fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum, now: &Time) -> Verdict {
     let cluster = observed.cluster.name_any();
     if planned.world.suspended {
@@ -327,10 +219,33 @@ fn degraded(observed: &Observed, planned: &Planned<'_>, quorum: &Quorum, now: &T
     if !down.is_empty() {
         return verdict(true, "MembersDown", format!("{} cannot be reached", down.join(", ")));
     }
+    let silent = silent(observed, planned, now);
+    if !silent.is_empty() {
+        let message = format!(
+            "{} run and do not answer; see their logs, and that {} is an image of the server",
+            silent.join(", "),
+            planned.image
+        );
+        return verdict(true, "MembersSilent", message);
+    }
     if let Some(why) = planned.unmet.as_ref().filter(|why| why.wrong) {
         return verdict(true, why.reason, &why.message);
     }
     verdict(false, "AsExpected", "nothing is wrong")
+}
+
+/// Pods that run for long under names that are no voters' yet, and whose member does not answer.
+fn silent(observed: &Observed, planned: &Planned<'_>, now: &Time) -> Vec<String> {
+    let world = planned.world;
+    let votes = |slot: Slot| world.config.as_ref().is_some_and(|config| config.votes(slot));
+    let cluster = observed.cluster.name_any();
+    let running = |name: &str| {
+        let status = observed.pods.get(name).and_then(|pod| pod.status.as_ref());
+        status.and_then(|status| status.phase.as_deref()) == Some("Running")
+    };
+    let pods = world.pods.iter().filter(|(slot, pod)| pod.answer.is_none() && !votes(**slot));
+    let names = pods.map(|(slot, _)| slot.name(&cluster));
+    names.filter(|name| running(name) && !is_younger(observed, name, STARTING_SECONDS, now)).collect()
 }
 
 /// Whether the pod is being replaced: about to be gone, gone just now, or there for less than so many seconds.

@@ -6,8 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::context::Note;
 
-/// Steps that are not taken because they would cost the quorum.
-const REFUSED_STEPS: [&str; 2] = ["RemovalWouldLoseQuorum", "ReplaceWouldLoseQuorum"];
+/// Steps that are not taken because they would cost the quorum, or data.
+const REFUSED_STEPS: [&str; 4] =
+    ["RemovalWouldLoseQuorum", "ReplaceWouldLoseQuorum", "DamagedMemberKept", "DamagedAgain"];
 
 /// Which changes are worth an event: Ready and Available reached, and every new cause of trouble.
 pub(super) fn notes(cluster: &str, before: &[Condition], after: &[Condition]) -> Vec<Note> {

@@ -25,8 +25,13 @@ pub(super) fn summary(observed: &Observed, pass: &Pass<'_>) -> ConureClusterStat
         ..before
     };
     let data = |name: &str| Slot::parse(&cluster, name).is_some_and(Slot::holds_data);
+    let id = match pass {
+        Pass::Planned(planned) => planned.identity.cluster_id.clone(),
+        _ => observed.cluster_id().unwrap_or_default(),
+    };
     let count = |ready: bool| {
-        let pods = observed.pods.iter().filter(|(name, pod)| data(name) && (!ready || view::is_ready(pod)));
+        let counts = |name: &str| data(name) && (!ready || view::counts_as_ready(observed, &id, name));
+        let pods = observed.pods.keys().filter(|name| counts(name));
         i32::try_from(pods.count()).unwrap_or(i32::MAX)
     };
     status.replicas = count(false);
@@ -80,6 +85,7 @@ fn largest(observed: &Observed, data: bool) -> Option<Quantity> {
 /// Everyone in the configuration and everyone asked for. While no configuration is known, the one that was last seen.
 fn members(observed: &Observed, id: &str, before: &[Member]) -> Vec<Member> {
     let cluster = observed.cluster.name_any();
+    let present = view::incarnation(observed, id).unwrap_or(0);
     let mut members: BTreeMap<String, Member> = BTreeMap::new();
     let mut add = |name: String, role, suffrage| {
         let pod = observed.pods.get(&name);
@@ -91,6 +97,9 @@ fn members(observed: &Observed, id: &str, before: &[Member]) -> Vec<Member> {
             (Some(_), Some(status)) if status.cluster_id != id => {
                 format!("its volume belongs to the cluster {}", status.cluster_id)
             }
+            (Some(_), Some(status)) if i64::try_from(status.incarnation).is_ok_and(|own| own < present) => {
+                format!("it was left behind at incarnation {} by a recovery", status.incarnation)
+            }
             (Some(_), Some(status)) => status.health.clone(),
         };
         let member = Member {
@@ -98,7 +107,7 @@ fn members(observed: &Observed, id: &str, before: &[Member]) -> Vec<Member> {
             role,
             suffrage,
             node_id: observed.answers.get(&name).and_then(|answer| answer.raft_node_id.clone()),
-            ready: pod.is_some_and(view::is_ready),
+            ready: view::counts_as_ready(observed, id, &name),
             version: answer.map(|status| status.version.clone()),
             health: Some(health),
         };

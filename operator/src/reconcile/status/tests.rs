@@ -18,6 +18,8 @@ use super::super::view;
 use super::*;
 use reasons::explained;
 
+mod trouble;
+
 const ID: &str = "id-1";
 
 fn at(second: i64) -> Time {

@@ -110,6 +110,26 @@ fn a_stateful_set_that_was_shrunk_by_hand_or_deleted_gets_its_pods_back() {
 }
 
 #[test]
+fn voters_that_the_operator_did_not_make_are_noticed() {
+    let mut seen = observed();
+    assert!(!strangers(&seen, "id-1"), "nobody is known");
+    seen.cluster.status = Some(status_with(&["conure-bootstrap-0", "conure-0"], Some(1)));
+    assert!(!strangers(&seen, "id-1"));
+    seen.cluster.status = Some(status_with(&["conure-bootstrap-0", "by-hand"], Some(1)));
+    assert!(strangers(&seen, "id-1"));
+}
+
+#[test]
+fn a_volume_is_young_for_two_minutes() {
+    let mut seen = observed();
+    let made = Timestamp::from_second(1_000).unwrap();
+    let claim = json!({"metadata": {"name": "data-conure-0", "creationTimestamp": made}});
+    seen.claims.insert("data-conure-0".into(), serde_json::from_value(claim).unwrap());
+    let young = |second| volumes(&seen, Timestamp::from_second(second).unwrap())[&Slot::voter(0)].young;
+    assert_eq!([1_000, 1_119, 1_120].map(young), [true, true, false]);
+}
+
+#[test]
 fn the_leader_is_the_one_of_the_highest_term_in_this_cluster() {
     let mut seen = observed();
     for (name, id, term) in [("conure-0", "id-1", 4), ("conure-1", "id-1", 5), ("conure-2", "id-2", 9)] {

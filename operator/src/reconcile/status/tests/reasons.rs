@@ -33,7 +33,9 @@ fn every_step() -> Vec<Step> {
         Waiting::DataLeader,
         Waiting::Joining(vec![slot]),
         Waiting::QuorumBeforeRemoval(slot, others.clone()),
-        Waiting::OthersBeforeReplace(slot, others.clone()),
+        Waiting::OthersBeforeReplace(slot, Cause::Asked, others.clone()),
+        Waiting::OthersBeforeReplace(slot, Cause::Damaged, others.clone()),
+        Waiting::DamagedAgain(slot),
         Waiting::VolumesLeaving(vec![slot]),
         Waiting::PodsLeaving(vec![slot]),
         Waiting::Revisions,
@@ -50,6 +52,7 @@ fn every_step() -> Vec<Step> {
         Action::AcceptReplace(slot),
         Action::Replace(slot, Cause::Asked),
         Action::Recover(slot),
+        Action::Fence(slot),
         Action::Transfer(slot),
         Action::Evict(slot),
     ];
