@@ -33,6 +33,6 @@ pub use spec::{
     Arbiter, ArbiterMode, ConureCluster, ConureClusterSpec, DisruptionBudget, Image, LogFormat, LogLevel,
     PullPolicy, ServerConfig, Voters,
 };
-pub use status::{ConureClusterStatus, Member, MemberRole, MemberSuffrage, condition};
+pub use status::{ConureClusterStatus, Member, MemberDamage, MemberRole, MemberSuffrage, condition};
 pub use tls::Tls;
 pub use volume::{ArbiterVolume, Retention, RetentionPolicy, Volume};

@@ -92,9 +92,9 @@ reasons! {
     RemovalWouldLoseQuorum: &[PROGRESSING, EVENT];
     /// A replacement waits, because it would cost the quorum.
     ReplaceWouldLoseQuorum: &[PROGRESSING, EVENT];
-    /// A member with damaged data is kept while others are not well.
+    /// A member with damaged data is kept while others are not well, or as nobody can say whose data it is.
     DamagedMemberKept: &[PROGRESSING, EVENT];
-    /// A volume that is new is damaged already.
+    /// A member's data is damaged again on the day on which it started over for that.
     DamagedAgain: &[PROGRESSING, EVENT];
 
     /// Nothing is wrong.

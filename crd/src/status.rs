@@ -6,7 +6,7 @@
 )]
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -132,6 +132,22 @@ pub struct Member {
     /// `ok`, or one line that says what is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+
+    /// The volume on which its data was last found damaged, written before the member starts over on another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<MemberDamage>,
+}
+
+/// A volume with damaged data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberDamage {
+    /// When that went on record. Within a day of it the member does not start over by itself a second time.
+    pub found: Time,
+
+    /// The uid of the volume's claim.
+    #[serde(rename = "claimUID")]
+    pub claim_uid: String,
 }
 
 /// What a member holds.

@@ -31,6 +31,7 @@ pub(super) fn refused(refusal: &Refusal, cluster: &ConureCluster) -> Duration {
 pub(super) fn of(step: &Step, cluster: &ConureCluster) -> Duration {
     match step {
         Step::Done | Step::Act(_) => IDLE,
+        Step::Record(_) => SOON,
         // No member is there that could answer otherwise.
         Step::Wait(Waiting::Suspended | Waiting::Volumes(_) | Waiting::VolumeReplaced) => {
             (lasting(cluster) / 20).clamp(IDLE, LONG)

@@ -21,8 +21,10 @@ use super::recovery::{self, Stand};
 /// The label with which a StatefulSet marks the template that a pod was made from.
 const REVISION: &str = "controller-revision-hash";
 
-/// A volume is young for that long: one that is damaged by then is not made anew yet.
-const YOUNG_SECONDS: i64 = 120;
+/// So long after its data was found damaged a member does not start over by itself again: what damages it has to be mended.
+const RENEWED_SECONDS: i64 = 86_400;
+/// An older record is renewed before its member starts over, so that the day begins then.
+const RECORDED_SECONDS: i64 = 3_600;
 
 /// A member that knows no leader for that long will not find one by itself.
 const ADRIFT_SECONDS: i64 = 15;
@@ -298,15 +300,19 @@ fn parted_from_volume(pod: &k8s_openapi::api::core::v1::Pod) -> Option<Timestamp
 fn volumes(observed: &Observed, now: Timestamp) -> BTreeMap<Slot, Volume> {
     let cluster = &observed.cluster;
     let volume = |(name, claim): (&String, &PersistentVolumeClaim)| {
-        let slot = Slot::parse(&cluster.name_any(), names::claimant(name)?)?;
+        let claimant = names::claimant(name)?;
+        let slot = Slot::parse(&cluster.name_any(), claimant)?;
+        let mut members = cluster.status.iter().flat_map(|status| &status.members);
+        let damage = members.find(|member| member.name == claimant).and_then(|member| member.damage.as_ref());
+        let is_this = damage.is_some_and(|damage| Some(&damage.claim_uid) == claim.metadata.uid.as_ref());
+        let age = damage.map_or(i64::MAX, |damage| now.as_second() - damage.found.0.as_second());
         let policy = retention(cluster, slot.component).when_scaled.as_str();
         let then = claim.annotations().get(WHEN_SCALED);
         let volume = Volume {
             leaving: claim.metadata.deletion_timestamp.is_some(),
             replace: claim.annotations().contains_key(REPLACE),
-            young: claim
-                .creation_timestamp()
-                .is_some_and(|made| now.as_second() - made.0.as_second() < YOUNG_SECONDS),
+            recorded: is_this && age < RECORDED_SECONDS,
+            renewed: !is_this && age < RENEWED_SECONDS,
             discard: policy == RetentionPolicy::Delete.as_str() && then.is_some_and(|then| then == policy),
         };
         Some((slot, volume))

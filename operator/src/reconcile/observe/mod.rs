@@ -21,7 +21,8 @@ use super::build::TOKEN_KEY;
 pub use damage::damage;
 pub use members::{MemberAnswer, address, ask_all};
 pub use trouble::{
-    Trouble, UNSCHEDULABLE, claim_trouble, is_stuck, pod_trouble, replace_trouble, secret_trouble,
+    Trouble, UNSCHEDULABLE, ask_to_replace, claim_trouble, is_stuck, pod_trouble, replace_trouble,
+    secret_trouble,
 };
 
 /// A pod that ran before says why it stopped in a handful of events; more would be noise.

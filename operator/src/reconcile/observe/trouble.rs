@@ -68,6 +68,11 @@ pub fn replace_trouble(observed: &Observed) -> Option<Trouble> {
     Some(Trouble { reason: "ReplaceMemberUnknown", message: cut(&message), object: cluster })
 }
 
+/// The command with which somebody makes a member start over.
+pub fn ask_to_replace(cluster: &str, member: &str) -> String {
+    format!("kubectl annotate conure {cluster} {REPLACE_MEMBER}={member}")
+}
+
 /// What keeps a pod from running, if anything does.
 pub fn pod_trouble(pod: &Pod) -> Option<Trouble> {
     let name = pod.name_any();
@@ -78,7 +83,9 @@ pub fn pod_trouble(pod: &Pod) -> Option<Trouble> {
     if let Some(said) = damage(pod) {
         let cluster = pod.labels().get("app.kubernetes.io/instance").map_or("NAME", String::as_str);
         let message = format!(
-            "{name}: its data is damaged, and where spec.repair.automatic is true it starts over on a new volume once all other              members are well; to ask for it: kubectl annotate conure {cluster} {REPLACE_MEMBER}={name}; it said: {said}"
+            "{name}: its data is damaged; where spec.repair.automatic is true, a member starts over on a new volume once all other \
+             members are well; to ask for it: {}; it said: {said}",
+            ask_to_replace(cluster, &name)
         );
         return Some(Trouble { reason: "DataDamaged", message: cut(&message), object: name });
     }

@@ -136,6 +136,8 @@ impl Action {
 pub enum Step {
     /// This change, and nothing else.
     Act(Action),
+    /// The status says that this member's data is damaged, before the member starts over.
+    Record(Slot),
     /// Nothing, because of this.
     Wait(Waiting),
     /// Nothing: everything wanted is there.
@@ -171,8 +173,10 @@ pub enum Waiting {
     QuorumBeforeRemoval(Slot, Vec<String>),
     /// This member cannot be replaced before these others are up.
     OthersBeforeReplace(Slot, Cause, Vec<String>),
-    /// This member's data was damaged as soon as it had a new volume.
+    /// This member's data was damaged again, less than a day after it had a new volume for that.
     DamagedAgain(Slot),
+    /// These are to join and have damaged data, and nobody can say whose data that is.
+    DamagedComers(Vec<Slot>),
     /// The volumes under the names of these members, which are to come, are gone.
     VolumesLeaving(Vec<Slot>),
     /// The pods of these former members are gone, so that their volumes can go.
@@ -213,9 +217,7 @@ pub fn plan(wish: Wish, world: &World) -> Step {
         .or_else(|| match membership::next(wish, world, config) {
             // Who is to join and has damaged data never answers.
             Some(Step::Wait(Waiting::Joining(coming))) => {
-                let damaged = replace::damaged(wish, world, config);
-                let act = damaged.filter(|step| matches!(step, Step::Act(_)));
-                act.or(Some(Step::Wait(Waiting::Joining(coming))))
+                Some(replace::held_from_joining(wish, world, config, coming))
             }
             next => next,
         })

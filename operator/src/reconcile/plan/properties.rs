@@ -106,8 +106,10 @@ proptest! {
                 sim.elect();
             }
             for _ in 0..steps {
-                if let Step::Act(action) = plan(wish, &sim.world) {
-                    sim.act(wish, &action);
+                match plan(wish, &sim.world) {
+                    Step::Act(action) => sim.act(wish, &action),
+                    Step::Record(slot) => sim.record(slot),
+                    Step::Wait(_) | Step::Done => {}
                 }
             }
         }
@@ -159,6 +161,7 @@ proptest! {
                     replaced += usize::from(matches!(action, Action::Replace(_, Cause::Damaged)));
                     sim.act(wish, &action);
                 }
+                Step::Record(slot) => sim.record(slot),
                 Step::Wait(Waiting::DataLeader) if sim.hand_over() => {}
                 step => {
                     prop_assert_eq!(step == Step::Done, spared || hurt == 0, "{:?}", step);

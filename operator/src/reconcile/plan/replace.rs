@@ -52,13 +52,28 @@ fn replace(world: &World, config: &Config, slot: Slot, cause: Cause) -> Option<S
     Some(Step::Act(Action::Replace(slot, cause)))
 }
 
+fn is_damaged(world: &World, slot: Slot) -> bool {
+    world.pods.get(&slot).is_some_and(|pod| pod.damaged && !pod.leaving)
+}
+
+/// Who is to join and does not answer: damaged data may be why. That of a member in the configuration is the cluster's. Any
+/// other volume may be one that a recovery left behind, or another cluster's, and is kept.
+pub(super) fn held_from_joining(wish: Wish, world: &World, config: &Config, coming: Vec<Slot>) -> Step {
+    if let Some(step @ (Step::Act(_) | Step::Record(_))) = damaged(wish, world, config) {
+        return step;
+    }
+    let unknown = |slot: &Slot| config.entry(*slot).is_none() && is_damaged(world, *slot);
+    let kept: Vec<Slot> = coming.iter().copied().filter(unknown).collect();
+    Step::Wait(if kept.is_empty() { Waiting::Joining(coming) } else { Waiting::DamagedComers(kept) })
+}
+
 /// A member whose data was found damaged. Nobody asked for it, so nothing else may be under way: every other member is
 /// there, ready and caught up (those that are damaged too aside, which wait for their turn), and they are a quorum
 /// without it. Part of what it holds may be all that is left of something as long as they are not.
 pub(super) fn damaged(wish: Wish, world: &World, config: &Config) -> Option<Step> {
-    let is_damaged = |slot: &Slot| world.pods.get(slot).is_some_and(|pod| pod.damaged && !pod.leaving);
+    let hurt = |slot: &Slot| config.entry(*slot).is_some() && is_damaged(world, *slot);
     let works = |slot: &Slot| world.pods.get(slot).is_some_and(Pod::lives);
-    let slot = wish.slots().into_iter().filter(is_damaged).min_by_key(|slot| (works(slot), *slot))?;
+    let slot = wish.slots().into_iter().filter(hurt).min_by_key(|slot| (works(slot), *slot))?;
     let (well, sick): (Vec<&Entry>, Vec<&Entry>) = config
         .members
         .iter()
@@ -67,17 +82,22 @@ pub(super) fn damaged(wish: Wish, world: &World, config: &Config) -> Option<Step
     let absent = wish.slots().into_iter().any(|other| other != slot && config.entry(other).is_none());
     let quorum = well.len() >= majority(config.voters().count());
     let data = well.iter().any(|entry| entry.slot.is_some_and(Slot::holds_data));
-    let in_turn = |entry: &&&Entry| entry.slot.is_some_and(|other| is_damaged(&other));
-    if absent || !quorum || !data || !sick.iter().all(|entry| in_turn(&entry)) {
+    let in_turn = |entry: &&Entry| entry.slot.is_some_and(|other| is_damaged(world, other));
+    if absent || !quorum || !data || !sick.iter().all(in_turn) {
         let mut others: Vec<String> = sick.into_iter().map(|entry| entry.name.clone()).collect();
         if others.is_empty() {
             others.push(MORE_MEMBERS.to_owned());
         }
         return Some(Step::Wait(Waiting::OthersBeforeReplace(slot, Cause::Damaged, others)));
     }
-    // A volume that is damaged as soon as it is there will be again: what makes it so has to be mended.
-    if world.volumes.get(&slot).is_some_and(|volume| volume.young) {
+    let volume = world.volumes.get(&slot)?;
+    // What damages one volume after the other has to be mended first.
+    if volume.renewed {
         return Some(Step::Wait(Waiting::DamagedAgain(slot)));
+    }
+    // On record before anything is done: else a member could start over for ever.
+    if !volume.recorded {
+        return Some(Step::Record(slot));
     }
     replace(world, config, slot, Cause::Damaged)
 }

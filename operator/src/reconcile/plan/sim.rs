@@ -258,6 +258,8 @@ impl Sim {
                 let gave_up = volume.leaving || volume.replace || pod.lost;
                 assert!(gave_up || cause == Cause::Damaged && pod.damaged, "nobody gave up {slot}");
                 if cause == Cause::Damaged {
+                    assert!(volume.recorded && !volume.renewed, "{slot} may start over for ever");
+                    assert!(self.config().entry(slot).is_some(), "nobody knows whose data {slot} has");
                     self.assert_nothing_else_goes_on(wish, slot);
                 }
                 self.world.pods.get_mut(&slot).expect("it is there").answer = None;
@@ -266,7 +268,8 @@ impl Sim {
                 let left = self.world.config.iter().flat_map(|config| config.voters()).filter(holds).count();
                 assert!(!slot.holds_data() || left > 0, "the last data member goes");
                 assert_ne!(self.config().leader, slot.name("c"), "the leader goes before it handed over");
-                self.world.volumes.insert(slot, Volume::default());
+                let renewed = volume.renewed || volume.recorded;
+                self.world.volumes.insert(slot, Volume { renewed, ..Volume::default() });
                 self.world.pods.insert(slot, fresh());
                 self.faults.remove(&slot);
             }
@@ -317,6 +320,13 @@ impl Sim {
         }
     }
 
+    /// The status names the member's volume.
+    pub(super) fn record(&mut self, slot: Slot) {
+        let volume = self.world.volumes.get_mut(&slot).expect("it is there");
+        assert!(!volume.recorded, "{slot} is on record");
+        volume.recorded = true;
+    }
+
     /// Every other member votes and serves, but for those that are damaged too.
     fn assert_nothing_else_goes_on(&self, wish: Wish, slot: Slot) {
         let well = |other: &Slot| {
@@ -335,6 +345,7 @@ impl Sim {
         for _ in 0..STEPS_MAX {
             match plan(wish, &self.world) {
                 Step::Act(action) => self.act(wish, &action),
+                Step::Record(slot) => self.record(slot),
                 Step::Wait(Waiting::DataLeader) if self.hand_over() => {}
                 Step::Wait(_) if self.heal() => {}
                 Step::Wait(reason) => panic!("waits for nothing: {reason:?} in {self:?}"),

@@ -146,8 +146,10 @@ pub struct Volume {
     pub discard: bool,
     /// Whether its member was asked to start over on a new one.
     pub replace: bool,
-    /// Whether it was made only moments ago.
-    pub young: bool,
+    /// Whether it is on record that its member's data on it is damaged.
+    pub recorded: bool,
+    /// Whether its member's data on the one before was damaged, less than a day ago.
+    pub renewed: bool,
 }
 
 /// One member in the committed configuration.

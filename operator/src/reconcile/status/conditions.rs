@@ -161,6 +161,13 @@ fn going(observed: &Observed, planned: &Planned<'_>) -> Verdict {
             (None, None) => verdict(false, "Settled", "there is nothing left to change"),
         },
         Step::Act(action) => verdict(true, progress(action), held_up(action.sentence(&cluster))),
+        Step::Record(slot) => {
+            let message = format!(
+                "{} starts over on a new volume as soon as it is on record that its data is damaged",
+                slot.name(&cluster)
+            );
+            verdict(true, "MemberReplacing", message)
+        }
         Step::Wait(waiting) => {
             let (reason, message) = words(waiting, &cluster);
             verdict(!is_blocked(waiting), reason, message)

@@ -118,7 +118,7 @@ pub struct HeldUp {
 /// The status after a pass.
 pub fn status(observed: &Observed, pass: &Pass<'_>, now: Time) -> ConureClusterStatus {
     let before = observed.cluster.status.clone().unwrap_or_default();
-    let mut status = summary::summary(observed, pass);
+    let mut status = summary::summary(observed, pass, &now);
     if let Pass::Chosen(record) = pass {
         status.recovery = Some(record.clone());
         return status;
@@ -193,6 +193,9 @@ pub async fn write(
             Ok(written) => {
                 let kept = written.status.as_ref().map(fields).unwrap_or_default();
                 dropped.extend(fields(status).difference(&kept).cloned());
+                if guarded && !dropped.is_empty() {
+                    return Err(StatusError::Dropped(dropped));
+                }
                 return Ok(Written::Now(Fields { kept, dropped }));
             }
             // Once more without what the definition does not have; a second time there is nothing left to leave out.

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 
 use conure_client::api::{MemberInfo, Role};
 use conure_crd::names;
-use conure_crd::{ConureClusterStatus, Member, MemberRole};
+use conure_crd::{ConureClusterStatus, Member, MemberDamage, MemberRole};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::super::observe::Observed;
-use super::super::plan::Slot;
+use super::super::plan::{Slot, Step};
 use super::super::{quantity, view};
 use super::{Objects, Pass};
 
 /// Everything but the conditions.
-pub(super) fn summary(observed: &Observed, pass: &Pass<'_>) -> ConureClusterStatus {
+pub(super) fn summary(observed: &Observed, pass: &Pass<'_>, now: &Time) -> ConureClusterStatus {
     let before = observed.cluster.status.clone().unwrap_or_default();
     let cluster = observed.cluster.name_any();
     let generation = observed.cluster.metadata.generation;
@@ -63,6 +64,11 @@ pub(super) fn summary(observed: &Observed, pass: &Pass<'_>) -> ConureClusterStat
             status.data_volume_size = largest(observed, true).or(status.data_volume_size);
             status.arbiter_volume_size = largest(observed, false).or(status.arbiter_volume_size);
             status.members = members(observed, planned.identity.cluster_id.as_str(), &status.members);
+            if let Step::Record(slot) = planned.step
+                && !observed.cluster.spec.paused
+            {
+                record(observed, &mut status.members, &slot.name(&cluster), now);
+            }
             let ready = status.members.iter().filter(|member| member.ready).count();
             status.members_ready = Some(format!("{ready}/{}", status.members.len()));
         }
@@ -110,6 +116,7 @@ fn members(observed: &Observed, id: &str, before: &[Member]) -> Vec<Member> {
             ready: view::counts_as_ready(observed, id, &name),
             version: answer.map(|status| status.version.clone()),
             health: Some(health),
+            damage: before.iter().find(|before| before.name == name).and_then(|before| before.damage.clone()),
         };
         members.entry(name).or_insert(member);
     };
@@ -131,6 +138,15 @@ fn members(observed: &Observed, id: &str, before: &[Member]) -> Vec<Member> {
         add(slot.name(&cluster), role, None);
     }
     members.into_values().collect()
+}
+
+/// Notes that the data on the member's present volume is damaged.
+fn record(observed: &Observed, members: &mut [Member], name: &str, now: &Time) {
+    let claim = observed.claims.get(&names::volume_claim(name)).and_then(ResourceExt::uid);
+    let member = members.iter_mut().find(|member| member.name == name);
+    if let (Some(member), Some(claim_uid)) = (member, claim) {
+        member.damage = Some(MemberDamage { found: now.clone(), claim_uid });
+    }
 }
 
 /// Numbers as numbers, so that 1.10 comes after 1.9.

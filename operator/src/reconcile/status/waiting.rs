@@ -1,5 +1,6 @@
 //! What is waited for, in words.
 
+use super::super::observe::ask_to_replace;
 use super::super::plan::{Cause, Slot, Waiting};
 
 pub(super) const SUSPENDED: &str = "spec.suspend is true: there are no pods, and the volumes are kept";
@@ -59,8 +60,8 @@ pub(super) fn words(waiting: &Waiting, cluster: &str) -> (&'static str, String) 
             let pod = slot.name(cluster);
             let message = format!(
                 "{pod} was left behind by the recovery and may hold changes that the cluster went on without; it is kept as it \
-                 is: copy its data if somebody needs that, then kubectl annotate conure {cluster} \
-                 conuredb.dev/replace-member={pod}"
+                 is: copy its data if somebody needs that, then {}",
+                ask_to_replace(cluster, &pod)
             );
             ("MemberLeftBehind", message)
         }
@@ -80,14 +81,26 @@ pub(super) fn words(waiting: &Waiting, cluster: &str) -> (&'static str, String) 
             ),
         ),
         Waiting::OthersBeforeReplace(slot, cause, others) => others_first(*slot, *cause, &others.join(", "), cluster),
-        Waiting::DamagedAgain(slot) => (
-            "DamagedAgain",
-            format!(
-                "{}: the data on its volume, which is new, is damaged already; it starts over again when the volume is two \
-                 minutes old; see to the node and its disk",
-                slot.name(cluster)
-            ),
-        ),
+        Waiting::DamagedAgain(slot) => {
+            let pod = slot.name(cluster);
+            let message = format!(
+                "{pod} started over less than a day ago as its data was damaged, and what it has now is damaged too: see to \
+                 its node and its disk; it starts over again when that day is over, or at once when asked to: {}",
+                ask_to_replace(cluster, &pod)
+            );
+            ("DamagedAgain", message)
+        }
+        Waiting::DamagedComers(slots) => {
+            let asks: Vec<String> =
+                slots.iter().map(|slot| ask_to_replace(cluster, &slot.name(cluster))).collect();
+            let message = format!(
+                "{} must join and its data is damaged; as it is no member yet, nobody can say whose data that is, and it is \
+                 kept: copy it if somebody needs it, then {}",
+                names(slots, cluster),
+                asks.join("; ")
+            );
+            ("DamagedMemberKept", message)
+        }
         Waiting::VolumesLeaving(slots) => (
             "OldVolumesLeaving",
             format!("{} come when the volumes from before under their names are gone", names(slots, cluster)),

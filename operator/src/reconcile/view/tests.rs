@@ -120,13 +120,31 @@ fn voters_that_the_operator_did_not_make_are_noticed() {
 }
 
 #[test]
-fn a_volume_is_young_for_two_minutes() {
+fn damage_on_record_counts_for_an_hour_where_it_is_and_for_a_day_where_it_was() {
     let mut seen = observed();
-    let made = Timestamp::from_second(1_000).unwrap();
-    let claim = json!({"metadata": {"name": "data-conure-0", "creationTimestamp": made}});
-    seen.claims.insert("data-conure-0".into(), serde_json::from_value(claim).unwrap());
-    let young = |second| volumes(&seen, Timestamp::from_second(second).unwrap())[&Slot::voter(0)].young;
-    assert_eq!([1_000, 1_119, 1_120].map(young), [true, true, false]);
+    let found = Timestamp::from_second(1_000).unwrap();
+    let member = json!({"name": "conure-0", "role": "Data", "damage": {"found": found, "claimUID": "first"}});
+    let status = json!({"members": [member], "replicas": 1, "readyReplicas": 1});
+    seen.cluster.status = Some(serde_json::from_value(status).unwrap());
+    let mut said = |uid: &str, age: i64| {
+        let claim = |name: &str| json!({"metadata": {"name": name, "uid": uid}});
+        for name in ["data-conure-0", "data-conure-1"] {
+            seen.claims.insert(name.into(), serde_json::from_value(claim(name)).unwrap());
+        }
+        let volumes = volumes(&seen, Timestamp::from_second(1_000 + age).unwrap());
+        let other = volumes[&Slot::voter(1)];
+        assert!(!other.recorded && !other.renewed, "nothing is known of another member");
+        let own = volumes[&Slot::voter(0)];
+        (own.recorded, own.renewed)
+    };
+    assert_eq!(
+        [0, 3_599, 3_600].map(|age| said("first", age)),
+        [(true, false), (true, false), (false, false)]
+    );
+    assert_eq!(
+        [0, 86_399, 86_400].map(|age| said("second", age)),
+        [(false, true), (false, true), (false, false)]
+    );
 }
 
 #[test]

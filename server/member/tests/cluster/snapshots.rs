@@ -72,7 +72,8 @@ async fn a_leader_that_comes_upon_damage_in_what_it_sends_says_so_and_leaves() {
     let mut bytes = std::fs::read(&tree).unwrap();
     // All there are: one of them may be in a page that is free by now.
     let starts = 0..bytes.len() - value.len();
-    let places_of_value: Vec<usize> = starts.filter(|at| bytes[*at..].starts_with(value.as_bytes())).collect();
+    let places_of_value: Vec<usize> =
+        starts.filter(|at| bytes[*at..].starts_with(value.as_bytes())).collect();
     assert!(!places_of_value.is_empty());
     places_of_value.into_iter().for_each(|at| bytes[at + 500] ^= 0x10);
     std::fs::write(&tree, bytes).unwrap();

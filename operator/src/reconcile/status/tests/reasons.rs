@@ -36,6 +36,7 @@ fn every_step() -> Vec<Step> {
         Waiting::OthersBeforeReplace(slot, Cause::Asked, others.clone()),
         Waiting::OthersBeforeReplace(slot, Cause::Damaged, others.clone()),
         Waiting::DamagedAgain(slot),
+        Waiting::DamagedComers(vec![slot]),
         Waiting::VolumesLeaving(vec![slot]),
         Waiting::PodsLeaving(vec![slot]),
         Waiting::Revisions,
@@ -56,7 +57,12 @@ fn every_step() -> Vec<Step> {
         Action::Transfer(slot),
         Action::Evict(slot),
     ];
-    waits.map(Step::Wait).into_iter().chain(acts.map(Step::Act)).chain([Step::Done]).collect()
+    waits
+        .map(Step::Wait)
+        .into_iter()
+        .chain(acts.map(Step::Act))
+        .chain([Step::Record(slot), Step::Done])
+        .collect()
 }
 
 #[test]
@@ -72,7 +78,7 @@ fn whatever_is_waited_for_or_fails_has_a_reason_that_its_conditions_may_have() {
                 Step::Act(action) => {
                     Some(HeldUp { reason: action.failure(), message: "it says no".into(), wrong })
                 }
-                Step::Wait(_) | Step::Done => None,
+                Step::Record(_) | Step::Wait(_) | Step::Done => None,
             };
             let objects = Objects::AsAsked;
             let planned =

@@ -29,12 +29,38 @@ fn damaged_data_is_replaced_told_about_or_left_to_somebody_as_the_spec_says() {
     let mut seen = observed(3);
     seen.answers.remove(NAMES[2]);
     damage(seen.pods.get_mut(NAMES[2]).unwrap());
+    let claim =
+        |uid: &str| serde_json::from_value(json!({"metadata": {"name": "data-conure-1", "uid": uid}}));
+    seen.claims.insert("data-conure-1".into(), claim("first").unwrap());
     seen.troubles = seen.pods.values().filter_map(crate::reconcile::observe::pod_trouble).collect();
     let status = judged(&seen, None, 1);
     let degraded = condition(&status, DEGRADED);
     assert_eq!((degraded.status.as_str(), degraded.reason.as_str()), ("True", "DataDamaged"));
     assert!(degraded.message.contains("page 7 is wrong"), "{}", degraded.message);
     assert_eq!(condition(&status, PROGRESSING).reason, "MemberReplacing");
+    assert!(condition(&status, PROGRESSING).message.contains("on record"), "not before it is known");
+    let noted = |status: &ConureClusterStatus| {
+        let damage = status.members.iter().find(|member| member.name == NAMES[2])?.damage.clone()?;
+        Some((damage.claim_uid, damage.found.0.as_second()))
+    };
+    assert_eq!(noted(&status), Some(("first".into(), 1)));
+
+    // It is read again, and done. What is damaged on the same day is left to somebody, and stays on record.
+    let mut known = seen.clone();
+    known.cluster.status = Some(status);
+    let status = judged(&known, None, 2);
+    assert_eq!(condition(&status, PROGRESSING).message, "conure-1 starts over on a new volume");
+    known.claims.insert("data-conure-1".into(), claim("second").unwrap());
+    known.cluster.status = Some(status);
+    let status = judged(&known, None, 3);
+    let going = condition(&status, PROGRESSING);
+    assert_eq!(going.reason, "DamagedAgain");
+    assert!(going.message.contains("kubectl annotate conure conure conuredb.dev/replace-member=conure-1"));
+    assert_eq!(noted(&status), Some(("first".into(), 1)));
+    known.cluster.status = Some(status);
+    assert_eq!(noted(&judged(&known, None, 90_000)), Some(("second".into(), 90_000)));
+    known.cluster.spec.paused = true;
+    assert_eq!(noted(&judged(&known, None, 90_000)), Some(("first".into(), 1)), "nothing is begun");
 
     // Another one is down: it is kept, and an event says for whom it waits.
     let mut kept = seen.clone();
