@@ -16,25 +16,9 @@ pub fn pass(name: &str) {
     let _ = name;
 }
 
-/// The calls that change something. Each has a point `before_CALL` and one `after_CALL`.
-pub const CALLS: [&str; 16] = [
-    "annotate_claim",
-    "apply",
-    "bootstrap",
-    "clear_replace_member",
-    "create_secret",
-    "delete_budget",
-    "delete_claim",
-    "delete_pod",
-    "evict",
-    "join",
-    "publish_event",
-    "record_bootstrap",
-    "remove",
-    "scale_statefulset",
-    "transfer_leadership",
-    "write_status",
-];
+mod calls;
+
+pub use calls::CALLS;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use conure_client::api::Role;
+use conure_client::exit::{DATA_DAMAGED, DATA_DAMAGED_LINE};
 use conure_crd::names;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -64,6 +65,10 @@ async fn bind_claims(client: Client) {
             _ => None,
         })
         .for_each_concurrent(AT_ONCE, async |claim| {
+            if claim.metadata.deletion_timestamp.is_some() {
+                release(&client, &claim.namespace().unwrap_or_default(), &claim.name_any()).await;
+                return;
+            }
             let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
             if phase == Some("Bound") {
                 return;
@@ -76,6 +81,20 @@ async fn bind_claims(client: Client) {
                 claims.patch_status(&claim.name_any(), &PatchParams::default(), &Patch::Merge(bound)).await;
         })
         .await;
+}
+
+/// Lets a claim go that was deleted, once no pod is on it: until then its finalizer keeps it.
+async fn release(client: &Client, namespace: &str, claim: &str) {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let Some(pod) = names::claimant(claim) else { return };
+    let Ok(Some(live)) = claims.get_opt(claim).await else { return };
+    if live.metadata.deletion_timestamp.is_none() || !matches!(pods.get_opt(pod).await, Ok(None)) {
+        return;
+    }
+    let free = json!({"metadata": {"uid": live.uid(), "finalizers": null}});
+    // Gone already, or another one by now.
+    let _ = claims.patch(claim, &PatchParams::default(), &Patch::Merge(free)).await;
 }
 
 struct Pods {
@@ -132,6 +151,7 @@ impl Pods {
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &namespace);
         let claim = claims.get(&names::volume_claim(&name)).await?;
+        ensure!(claim.metadata.deletion_timestamp.is_none(), "its volume is going");
         self.next += 1;
         let [_, a, b, c] = self.next.to_be_bytes();
         let ip = IpAddr::V4(Ipv4Addr::new(127, a + 1, b, c));
@@ -173,6 +193,7 @@ impl Pods {
             self.members.scaled_away(running.ip);
         }
         self.members.stop(running.ip, replicas.is_none());
+        release(&self.client, &running.namespace, &names::volume_claim(&running.name)).await;
     }
 
     async fn show_readiness(&mut self) {
@@ -199,7 +220,14 @@ impl Pods {
             condition("ContainersReady", ready),
             condition("Ready", ready),
         ];
-        let started = json!({"startedAt": running.since});
+        let started = json!({"running": {"startedAt": running.since}});
+        let said = format!("{DATA_DAMAGED_LINE}page 7 is not what was written");
+        let (state, last, restarts) = if self.members.is_damaged(running.ip) {
+            let ended = json!({"terminated": {"exitCode": DATA_DAMAGED, "message": said}});
+            (json!({"waiting": {"reason": "CrashLoopBackOff"}}), ended, 1)
+        } else {
+            (started, json!({}), 0)
+        };
         let status = json!({"metadata": {"uid": uid}, "status": {
             "phase": "Running",
             "podIP": running.ip.to_string(),
@@ -207,7 +235,7 @@ impl Pods {
             "startTime": running.since,
             "conditions": conditions,
             "containerStatuses": [{"name": "conure-db", "image": "played", "imageID": "", "ready": ready,
-                "restartCount": 0, "started": true, "state": {"running": started}}],
+                "restartCount": restarts, "started": restarts == 0, "state": state, "lastState": last}],
         }});
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &running.namespace);
         pods.patch_status(&running.name, &PatchParams::default(), &Patch::Strategic(status)).await?;

@@ -33,6 +33,8 @@ pub enum Mood {
     Babbles,
     /// It answers 500.
     Fails,
+    /// Its process ends each time, as its data is damaged.
+    Damaged,
 }
 
 /// What members are whose image says nothing of versions.
@@ -199,6 +201,11 @@ impl Members {
         })
     }
 
+    /// Whether the member's data is damaged.
+    pub(super) fn is_damaged(&self, ip: IpAddr) -> bool {
+        self.world().lives.get(&ip).is_some_and(|life| life.mood == Mood::Damaged)
+    }
+
     /// Changes how a member behaves.
     pub fn set_mood(&self, namespace: &str, name: &str, mood: Mood) {
         let mut world = self.world();
@@ -296,6 +303,7 @@ impl Member {
             Mood::Hangs => std::future::pending().await,
             Mood::Babbles => Err(Refusal::of("<html>welcome</html>")),
             Mood::Fails => Err(Refusal::of((StatusCode::INTERNAL_SERVER_ERROR, "out of order"))),
+            Mood::Damaged => Err(gone()),
         }
     }
 

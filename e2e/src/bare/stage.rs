@@ -16,7 +16,7 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{ApiServer, Kubelets, Members, Operator, Proxy, Start};
+use super::{ApiServer, Kubelets, Members, Mood, Operator, Proxy, Start};
 use crate::kubernetes::{Cluster, until};
 
 /// How long any change may take.
@@ -106,6 +106,18 @@ impl Scene<'_> {
     /// Waits until the cluster is Ready with that many data members, and an arbiter where their number is even.
     pub async fn settled(&self, voters: i32) -> Result<()> {
         self.cluster.ready(voters, voters % 2 == 0, PATIENCE).await
+    }
+
+    /// Changes how one of its members behaves.
+    pub fn set_mood(&self, member: &str, mood: Mood) {
+        self.stage.members.set_mood(&self.namespace, member, mood);
+    }
+
+    /// The uid of a member's claim, where it has one.
+    pub async fn claim_uid(&self, member: &str) -> Result<Option<String>> {
+        let claims: Api<PersistentVolumeClaim> = self.cluster.access.api(&self.namespace);
+        let claim = claims.get_opt(&conure_crd::names::volume_claim(member)).await?;
+        Ok(claim.and_then(|claim| claim.uid()))
     }
 
     /// Deletes the resource.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use conure_e2e::bare::{PATIENCE, Scene, Stage};
+use conure_e2e::bare::{Mood, PATIENCE, Scene, Stage};
 use conure_e2e::kubernetes::until;
 use futures::future::LocalBoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -13,21 +13,12 @@ use serde_json::{Value, json};
 
 use crate::Case;
 
-/// The operator's own list, `conure_operator::failpoint::CALLS`; a test of the operator holds it to the sources.
-const CALLS: &[&str] = &[
-    "apply",
-    "bootstrap",
-    "create_secret",
-    "delete_budget",
-    "evict",
-    "join",
-    "publish_event",
-    "record_bootstrap",
-    "remove",
-    "scale_statefulset",
-    "transfer_leadership",
-    "write_status",
-];
+/// The operator's own list; a test of the operator holds it to its sources.
+#[path = "../../../operator/src/failpoint/calls.rs"]
+mod calls;
+
+/// Who is replaced, where somebody is.
+const REPLACED: &str = "conure-1";
 
 /// How many times in one procedure a point is died at: the first, the second, and so on.
 const TIMES: usize = 3;
@@ -45,9 +36,11 @@ struct Procedure {
     change: for<'a> fn(&'a Scene<'a>) -> LocalBoxFuture<'a, Result<()>>,
     /// Calls that the procedure cannot do without.
     calls: &'static [&'static str],
+    /// Whether [`REPLACED`] has another volume at the end.
+    replaces: bool,
 }
 
-const PROCEDURES: [Procedure; 8] = [
+const PROCEDURES: [Procedure; 12] = [
     Procedure {
         name: "create",
         from: 0,
@@ -62,6 +55,7 @@ const PROCEDURES: [Procedure; 8] = [
             "record_bootstrap",
             "write_status",
         ],
+        replaces: false,
     },
     Procedure {
         name: "scale_up",
@@ -69,6 +63,7 @@ const PROCEDURES: [Procedure; 8] = [
         to: 5,
         change: |scene| Box::pin(scale(scene, 5)),
         calls: &["join", "publish_event", "scale_statefulset", "write_status"],
+        replaces: false,
     },
     Procedure {
         name: "scale_down",
@@ -76,6 +71,7 @@ const PROCEDURES: [Procedure; 8] = [
         to: 3,
         change: |scene| Box::pin(scale(scene, 3)),
         calls: &["publish_event", "remove", "scale_statefulset", "write_status"],
+        replaces: false,
     },
     Procedure {
         name: "scale_to_an_even_size",
@@ -83,6 +79,7 @@ const PROCEDURES: [Procedure; 8] = [
         to: 4,
         change: |scene| Box::pin(scale(scene, 4)),
         calls: &["join", "scale_statefulset"],
+        replaces: false,
     },
     Procedure {
         name: "scale_from_an_even_size",
@@ -90,6 +87,7 @@ const PROCEDURES: [Procedure; 8] = [
         to: 3,
         change: |scene| Box::pin(scale(scene, 3)),
         calls: &["join", "remove", "scale_statefulset"],
+        replaces: false,
     },
     Procedure {
         name: "roll",
@@ -97,6 +95,7 @@ const PROCEDURES: [Procedure; 8] = [
         to: 3,
         change: |scene| Box::pin(patch(scene, json!({"serverConfig": {"logLevel": "warn"}}))),
         calls: &["apply", "evict", "transfer_leadership", "write_status"],
+        replaces: false,
     },
     Procedure {
         name: "remove_the_budget",
@@ -104,9 +103,66 @@ const PROCEDURES: [Procedure; 8] = [
         to: 1,
         change: |scene| Box::pin(patch(scene, json!({"pdb": {"enabled": false}}))),
         calls: &["delete_budget"],
+        replaces: false,
     },
-    Procedure { name: "delete", from: 3, to: 0, change: |scene| Box::pin(scene.delete()), calls: &[] },
+    Procedure {
+        name: "replace",
+        from: 3,
+        to: 3,
+        change: |scene| Box::pin(replace(scene)),
+        calls: &["annotate_claim", "clear_replace_member", "delete_claim", "evict", "join", "write_status"],
+        replaces: true,
+    },
+    Procedure {
+        name: "replace_who_hangs",
+        from: 3,
+        to: 3,
+        change: |scene| {
+            scene.set_mood(REPLACED, Mood::Hangs);
+            Box::pin(replace(scene))
+        },
+        calls: &["annotate_claim", "clear_replace_member", "delete_claim", "delete_pod", "join"],
+        replaces: true,
+    },
+    Procedure {
+        name: "replace_the_damaged",
+        from: 3,
+        to: 3,
+        change: |scene| {
+            scene.set_mood(REPLACED, Mood::Damaged);
+            Box::pin(async { Ok(()) })
+        },
+        calls: &["delete_claim", "delete_pod", "join", "publish_event", "write_status"],
+        replaces: true,
+    },
+    Procedure {
+        name: "give_up_a_volume",
+        from: 3,
+        to: 2,
+        change: |scene| {
+            let gives_up = json!({"replicas": 2, "pvc": {"retention": {"whenScaled": "Delete"}}});
+            Box::pin(patch(scene, json!({"voters": gives_up})))
+        },
+        calls: &["annotate_claim", "delete_claim", "join", "remove", "scale_statefulset"],
+        replaces: false,
+    },
+    Procedure {
+        name: "delete",
+        from: 3,
+        to: 0,
+        change: |scene| Box::pin(scene.delete()),
+        calls: &[],
+        replaces: false,
+    },
 ];
+
+async fn replace(scene: &Scene<'_>) -> Result<()> {
+    scene
+        .cluster
+        .patch(json!({"metadata": {"annotations": {"conuredb.dev/replace-member": REPLACED}}}))
+        .await?;
+    Ok(())
+}
 
 async fn scale(scene: &Scene<'_>, voters: i32) -> Result<()> {
     patch(scene, json!({"voters": {"replicas": voters}})).await
@@ -169,7 +225,7 @@ async fn play(stage: &Stage, procedure: Procedure, death: Option<(&str, usize)>)
     if procedure.from > 0 {
         scene.create(procedure.from, json!({})).await?;
         let operator = scene.operator("")?;
-        reached(&scene, procedure.from).await.with_context(|| operator.last_lines())?;
+        reached(&scene, procedure.from, None).await.with_context(|| operator.last_lines())?;
         operator.kill().await?;
     }
     let failpoints = match death {
@@ -177,15 +233,16 @@ async fn play(stage: &Stage, procedure: Procedure, death: Option<(&str, usize)>)
         Some((point, 0)) => format!("{point}=return"),
         Some((point, times)) => format!("{point}={times}*off->return"),
     };
+    let volume = scene.claim_uid(REPLACED).await?.filter(|_| procedure.replaces);
     (procedure.change)(&scene).await?;
     let mut operator = scene.operator(&failpoints)?;
-    let points = CALLS.iter().flat_map(|call| [format!("before_{call}"), format!("after_{call}")]);
+    let points = calls::CALLS.iter().flat_map(|call| [format!("before_{call}"), format!("after_{call}")]);
     let mut passed = BTreeMap::new();
     for point in points {
         passed.insert(point.clone(), operator.passed(&point)?);
     }
     let died = tokio::select! {
-        done = reached(&scene, procedure.to) => {
+        done = reached(&scene, procedure.to, volume.as_deref()) => {
             done.with_context(|| operator.last_lines())?;
             for (point, before) in &mut passed {
                 *before = operator.passed(point)? - *before;
@@ -197,7 +254,8 @@ async fn play(stage: &Stage, procedure: Procedure, death: Option<(&str, usize)>)
             let status = ended?.context("neither done nor dead")?;
             ensure!(death.is_some(), "the operator ended: {status}: {}", operator.last_lines());
             let successor = scene.operator("")?;
-            reached(&scene, procedure.to).await.with_context(|| successor.last_lines())?;
+            let done = reached(&scene, procedure.to, volume.as_deref()).await;
+            done.with_context(|| successor.last_lines())?;
             successor.kill().await?;
             true
         }
@@ -211,9 +269,18 @@ async fn play(stage: &Stage, procedure: Procedure, death: Option<(&str, usize)>)
     Ok(Played { shape, died, passed })
 }
 
-async fn reached(scene: &Scene<'_>, voters: i32) -> Result<()> {
+/// Waits for the end. `replaced`: the volume that [`REPLACED`] had before.
+async fn reached(scene: &Scene<'_>, voters: i32, replaced: Option<&str>) -> Result<()> {
     if voters == 0 {
         return scene.gone().await;
+    }
+    if let Some(before) = replaced {
+        until(&format!("{REPLACED} has a new volume"), PATIENCE, async || {
+            let now = scene.claim_uid(REPLACED).await?;
+            ensure!(now.is_some_and(|now| now != before), "it has the old one, or none");
+            Ok(())
+        })
+        .await?;
     }
     scene.settled(voters).await?;
     // Ready is written before pods that were scaled away are gone.
