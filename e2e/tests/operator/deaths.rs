@@ -15,6 +15,7 @@ use crate::Case;
 
 /// The operator's own list; a test of the operator holds it to its sources.
 #[path = "../../../operator/src/failpoint/calls.rs"]
+#[expect(unreachable_pub, reason = "the operator shows it to others")]
 mod calls;
 
 /// Who is replaced, where somebody is.

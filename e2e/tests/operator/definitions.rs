@@ -6,7 +6,7 @@ use conure_e2e::bare::{PATIENCE, Scene, Stage};
 use conure_e2e::kubernetes::until;
 use serde_json::json;
 
-use crate::{Case, case};
+use crate::Case;
 
 const DEFINITION: &str = "conureclusters.conuredb.dev";
 const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties";

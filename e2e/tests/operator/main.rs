@@ -9,7 +9,6 @@ macro_rules! case {
         (stringify!($name).to_owned(), Box::new(|stage| Box::pin($name(stage))))
     };
 }
-pub(crate) use case;
 
 mod deaths;
 mod definitions;

@@ -11,7 +11,7 @@ use conure_e2e::bare::{Mood, PATIENCE, Scene, Stage, Start, Weather};
 use conure_e2e::kubernetes::until;
 use serde_json::json;
 
-use crate::{Case, case};
+use crate::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
