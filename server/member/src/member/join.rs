@@ -28,7 +28,7 @@ impl Core {
     pub(crate) async fn join(&self, request: &JoinRequest) -> Result<JoinProgress, Refusal> {
         check(request)?;
         let node = self.leading()?;
-        let _turn = self.turn().await?;
+        let _turn = self.turn(&node).await?;
         let who = identify(&node, &request.raft_addr).await?;
         if who.name != request.id {
             return Err(conflict(

@@ -24,6 +24,13 @@ const CHANGE_PATIENCE: Duration = Duration::from_secs(15);
 
 pub(crate) type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
+fn in_progress() -> Refusal {
+    Refusal::Conflict {
+        kind: "change-in-progress",
+        detail: "another membership change is under way; repeat this one when it has ended".into(),
+    }
+}
+
 impl Core {
     /// The present life, if this member leads in it.
     pub(crate) fn leading(&self) -> Result<Arc<Node>, Refusal> {
@@ -37,12 +44,12 @@ impl Core {
             .map_or(Refusal::NoLeader, Refusal::NotLeader))
     }
 
-    /// The right to change the membership.
-    pub(crate) async fn turn(&self) -> Result<MutexGuard<'_, ()>, Refusal> {
-        timeout(TURN_PATIENCE, self.change.lock()).await.map_err(|_| Refusal::Conflict {
-            kind: "change-in-progress",
-            detail: "another membership change is under way; repeat this one when it has ended".into(),
-        })
+    /// The right to change the membership of the cluster that `node` leads, once every earlier change has ended and is applied
+    /// here: whom one of them let go of is known as removed from then on, and not before.
+    pub(crate) async fn turn(&self, node: &Node) -> Result<MutexGuard<'_, ()>, Refusal> {
+        let turn = timeout(TURN_PATIENCE, self.change.lock()).await.map_err(|_| in_progress())?;
+        timeout(CHANGE_PATIENCE, node.end_earlier_change()).await.map_err(|_| in_progress())??;
+        Ok(turn)
     }
 
     /// `POST /transfer-leadership`.
@@ -114,6 +121,23 @@ impl Node {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.heartbeat.as_ref()?.get(&id).copied().flatten().map(|at| at.elapsed())
+    }
+
+    /// Ends a change that a lost leader began, and waits until the last one is applied here.
+    async fn end_earlier_change(&self) -> Result<(), Refusal> {
+        loop {
+            let last = self.metrics().membership_config;
+            if self.store.applied().membership.log_id() != last.log_id() {
+                let applied = self.raft.wait(Some(CHANGE_PATIENCE));
+                let applied =
+                    applied.metrics(|m| m.last_applied >= *last.log_id(), "the last change is applied");
+                applied.await.map_err(|_| in_progress())?;
+            } else if last.membership().get_joint_config().len() > 1 {
+                self.change(ChangeMembers::AddVoterIds(BTreeSet::new())).await?;
+            } else {
+                return Ok(());
+            }
+        }
     }
 
     /// Makes one membership change, joint where it must be, and waits until it is committed.

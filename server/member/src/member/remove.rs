@@ -46,7 +46,7 @@ impl Core {
     /// `POST /remove`.
     pub(crate) async fn remove(&self, id: &str) -> Result<(), Refusal> {
         let node = self.leading()?;
-        let turn = self.turn().await?;
+        let turn = self.turn(&node).await?;
         let called = node.find(id);
         if called.is_empty() {
             return Err(Refusal::UnknownMember(id.to_owned()));

@@ -1,6 +1,7 @@
 //! What happens where a life begins or ends halfway.
 
 mod bounds;
+mod membership;
 mod snapshots;
 
 use std::sync::Arc;
