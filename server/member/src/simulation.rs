@@ -74,6 +74,8 @@ pub enum Change {
     Members {
         /// All members by node id, with their names and whether they vote.
         members: Vec<(u64, String, bool)>,
+        /// Whether it is half done: a quorum of those before is needed as well.
+        joint: bool,
     },
     /// Anything else.
     Other,
@@ -107,7 +109,7 @@ fn change(entry: Entry) -> Change {
         EntryPayload::Membership(membership) => {
             let votes = |id: u64| membership.voter_ids().any(|voter| voter == id);
             let members = membership.nodes().map(|(id, peer)| (*id, peer.name.clone(), votes(*id))).collect();
-            Change::Members { members }
+            Change::Members { members, joint: membership.get_joint_config().len() > 1 }
         }
         EntryPayload::Normal(Command::Release { .. }) | EntryPayload::Blank => Change::Other,
     }

@@ -26,6 +26,8 @@ pub(crate) struct Ledger {
     /// The members after the last change of them.
     pub(crate) members: Vec<(u64, String, bool)>,
     pub(crate) members_index: u64,
+    /// Whether that change is half done.
+    pub(crate) joint: bool,
 }
 
 fn digest(what: impl std::hash::Hash) -> u64 {
@@ -77,8 +79,9 @@ impl Ledger {
                     self.change(key, None);
                 }
             }
-            Change::Members { members } => {
+            Change::Members { members, joint } => {
                 self.members = members.clone();
+                self.joint = *joint;
                 self.members_index = entry.index;
             }
             Change::Other => {}

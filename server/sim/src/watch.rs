@@ -54,12 +54,14 @@ impl Watch {
         self.ledgers.get(self.main.as_ref()?)
     }
 
-    /// Whether no member knows of a change of the members that was not agreed on.
+    /// Whether the last change of the members was agreed on to its end, and no member knows of another one.
     pub(crate) fn memberships_settled(&self) -> bool {
-        let known = self.main().map_or(0, |ledger| ledger.members_index);
-        self.seen.values().all(|seen| {
-            Some(&seen.standing.cluster_id) != self.main.as_ref() || seen.standing.membership_index <= known
-        })
+        let (known, joint) = self.main().map_or((0, false), |ledger| (ledger.members_index, ledger.joint));
+        !joint
+            && self.seen.values().all(|seen| {
+                Some(&seen.standing.cluster_id) != self.main.as_ref()
+                    || seen.standing.membership_index <= known
+            })
     }
 
     /// How many leaders there were.
@@ -220,7 +222,7 @@ impl Watch {
         }
         for entry in entries {
             ledger.applied(&entry)?;
-            if let Change::Members { members } = entry.change {
+            if let Change::Members { members, .. } = entry.change {
                 voters = members.into_iter().filter(|(_, _, votes)| *votes).map(|(id, _, _)| id).collect();
             }
         }
