@@ -179,7 +179,7 @@ async fn place(node: &Node, id: u64, peer: &Peer) -> Result<(), Refusal> {
 }
 
 /// Waits until it has caught up and makes it a voter, in the place of `old` where there are any.
-async fn promote(
+pub(super) async fn promote(
     node: &Node,
     id: u64,
     request: &JoinRequest,
@@ -210,8 +210,11 @@ async fn promote(
             node.change(swap(node, id, old)).await?;
             return Ok(JoinProgress::Voter(JoinAnswer { suffrage: Suffrage::Voter, ..answer }));
         }
-        if timeout_at(deadline, metrics.changed()).await.is_err() {
-            return Ok(JoinProgress::CatchingUp(answer));
+        match timeout_at(deadline, metrics.changed()).await {
+            Ok(Ok(())) => {}
+            // Raft has ended: this member stops.
+            Ok(Err(_)) => return Err(Refusal::NoLeader),
+            Err(_) => return Ok(JoinProgress::CatchingUp(answer)),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use conure_client::api::Role;
-use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver as _;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -53,20 +52,20 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
     let mut logged_at_checkpoint = 0;
     let mut slow = SlowDisk::default();
     loop {
-        let mut ticked = false;
+        let (mut ticked, mut ended) = (false, false);
         tokio::select! {
-            _ = server.changed() => {}
-            _ = data.changed(), if node.role == Role::Arbiter => {}
+            changed = server.changed() => ended = changed.is_err(),
+            changed = data.changed(), if node.role == Role::Arbiter => ended = changed.is_err(),
             () = node.dialer.removed.cancelled() => {}
             _ = tick.tick() => ticked = true,
         }
         node.dialer.addresses.set(node.peers());
         let fatal = node.raft.metrics().borrow_watched().running_state.clone().err();
-        if let Some(fatal) = fatal
-            && !core.stopping.load(Ordering::Relaxed)
-            && !node.stop.is_cancelled()
-        {
-            core.failure.set(format!("Raft ended: {fatal}"));
+        if ended || fatal.is_some() {
+            if !core.stopping.load(Ordering::Relaxed) && !node.stop.is_cancelled() {
+                let why = fatal.map_or_else(|| "without a word".to_owned(), |fatal| fatal.to_string());
+                core.failure.set(format!("Raft ended: {why}"));
+            }
             return;
         }
         let (released, removed) = {
@@ -176,12 +175,11 @@ fn compact(core: &Core, node: &Arc<Node>) {
 
 /// Ends a joint configuration that a leader began and did not end.
 async fn flatten(core: &Core, node: &Node) {
-    if node.metrics().membership_config.membership().get_joint_config().len() < 2 {
+    if !node.is_joint() {
         return;
     }
     let Ok(_change) = core.change.try_lock() else { return };
-    let none = ChangeMembers::AddVoterIds(Default::default());
-    let done = tokio::time::timeout(Duration::from_secs(5), node.raft.change_membership(none, false)).await;
+    let done = tokio::time::timeout(Duration::from_secs(5), node.end_earlier_change()).await;
     tracing::info!(done = matches!(done, Ok(Ok(_))), "ended a membership change that was left half done");
 }
 

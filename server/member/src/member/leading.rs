@@ -123,16 +123,21 @@ impl Node {
         metrics.heartbeat.as_ref()?.get(&id).copied().flatten().map(|at| at.elapsed())
     }
 
-    /// Ends a change that a lost leader began, and waits until the last one is applied here.
-    async fn end_earlier_change(&self) -> Result<(), Refusal> {
+    /// Whether a change of the membership is half done.
+    pub(crate) fn is_joint(&self) -> bool {
+        self.raft.metrics().borrow_watched().membership_config.membership().get_joint_config().len() > 1
+    }
+
+    /// Ends a change that a lost leader began, and waits until the last one is applied here. Whoever calls it sets a bound.
+    pub(crate) async fn end_earlier_change(&self) -> Result<(), Refusal> {
         loop {
             let last = self.metrics().membership_config;
-            if self.store.applied().membership.log_id() != last.log_id() {
-                let applied = self.raft.wait(Some(CHANGE_PATIENCE));
+            if self.store.applied().membership.log_id() < last.log_id() {
+                let applied = self.raft.wait(None);
                 let applied =
                     applied.metrics(|m| m.last_applied >= *last.log_id(), "the last change is applied");
                 applied.await.map_err(|_| in_progress())?;
-            } else if last.membership().get_joint_config().len() > 1 {
+            } else if self.is_joint() {
                 self.change(ChangeMembers::AddVoterIds(BTreeSet::new())).await?;
             } else {
                 return Ok(());

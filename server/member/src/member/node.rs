@@ -315,7 +315,9 @@ impl Node {
                 }
             }
             // Woken early by what changes; else it looks again, for successors that answer meanwhile.
-            let _ = timeout(Duration::from_millis(50), metrics.changed()).await;
+            if let Ok(Err(_ended)) = timeout(Duration::from_millis(50), metrics.changed()).await {
+                return false;
+            }
         }
         false
     }

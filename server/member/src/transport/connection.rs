@@ -93,10 +93,7 @@ impl Connection {
 
     /// Sends one piece of a snapshot.
     pub(crate) async fn send_chunk(&mut self, chunk: &Chunk, patience: Duration) -> Result<(), CallError> {
-        timeout(patience, frame::send(&mut self.stream, chunk, FRAME_MAX))
-            .await
-            .map_err(|_| CallError::Timeout(patience))?
-            .map_err(CallError::from)
+        self.send_frame(&frame::encode(chunk, FRAME_MAX)?, patience).await
     }
 
     /// Waits for an answer that is still owed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use conure_client::api::Role;
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, Stream};
+use futures::stream::{BoxStream, Stream, StreamExt as _, iter};
 use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -210,12 +210,10 @@ impl RaftNetworkV2<TypeConfig> for Link {
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.ask(RPCTypes::AppendEntries, &Request::Append(rpc)).await? {
-            Response::Append(answer) => Ok(answer),
-            other => Err(failed(other)),
-        }
+        let mut answers = self.stream_append(iter([rpc]), option).await?;
+        answers.next().await.unwrap_or_else(|| Err(confused())).map(AppendEntriesResponse::from)
     }
 
     fn stream_append<'s, S>(

@@ -11,7 +11,7 @@ use openraft::{OptionalSend, RPCTypes};
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::{CallError, Connection};
-use super::frame::{self, FRAME_MAX};
+use super::frame::{self, FRAME_MAX, FrameError};
 use super::message::{Request, Response};
 use super::network::{CALL_PATIENCE, Link, confused, failed};
 use crate::raft::types::{LogId, TypeConfig};
@@ -148,15 +148,14 @@ where
             self.deadline = now + CALL_PATIENCE;
         }
         self.sent_at = now;
+        let sent = match self.connection.as_mut() {
+            Some(connection) => connection.send_frame(&frame, CALL_PATIENCE).await,
+            None => Err(FrameError::Closed.into()),
+        };
         self.unanswered.push_back(Unanswered { frame, prev, last });
-        let mut sent = None;
-        if let (Some(connection), Some(append)) = (self.connection.as_mut(), self.unanswered.back()) {
-            sent = Some(connection.send_frame(&append.frame, CALL_PATIENCE).await);
-        }
         match sent {
-            None => self.send_again().await,
-            Some(Ok(())) => Ok(()),
-            Some(Err(e)) => self.broken(e).await,
+            Ok(()) => Ok(()),
+            Err(e) => self.broken(e).await,
         }
     }
 

@@ -207,10 +207,6 @@ impl<F: Future<Output = Response>> Appends<F> {
         Self { answers: FuturesOrdered::new(), bytes: VecDeque::new() }
     }
 
-    fn is_empty(&self) -> bool {
-        self.answers.is_empty()
-    }
-
     /// Whether another one may be read: as many as a member sends, not more.
     fn have_room(&self) -> bool {
         self.bytes.len() < APPENDS_MAX && self.bytes.iter().sum::<usize>() <= APPENDS_BYTES_MAX
@@ -221,15 +217,11 @@ impl<F: Future<Output = Response>> Appends<F> {
         self.bytes.push_back(len);
     }
 
-    /// The oldest one's answer; waits for ever where there is none.
-    async fn next(&mut self) -> Response {
-        match self.answers.next().await {
-            None => std::future::pending().await,
-            Some(answer) => {
-                self.bytes.pop_front();
-                answer
-            }
-        }
+    /// The oldest one's answer.
+    async fn next(&mut self) -> Option<Response> {
+        let answer = self.answers.next().await?;
+        self.bytes.pop_front();
+        Some(answer)
     }
 }
 
@@ -246,12 +238,12 @@ async fn answer_all<H: Host>(
         // Raft hears of the appends in the order in which they came: each is begun before the next one is read.
         tokio::select! {
             biased;
-            answer = appends.next(), if !appends.is_empty() => {
+            Some(answer) = appends.next() => {
                 say(stream, &answer, FRAME_MAX).await?;
                 continue;
             }
             begun = timeout(IDLE_MAX, stream.fill_buf()), if appends.have_room() => match begun {
-                Err(_) if appends.is_empty() => return Ok(()),
+                Err(_) if appends.bytes.is_empty() => return Ok(()),
                 Err(_) => continue,
                 Ok(begun) => drop(begun?),
             },
@@ -267,8 +259,7 @@ async fn answer_all<H: Host>(
             appends.push(host.answer(session, request), len);
             continue;
         }
-        while !appends.is_empty() {
-            let answer = appends.next().await;
+        while let Some(answer) = appends.next().await {
             say(stream, &answer, FRAME_MAX).await?;
         }
         let answer = match request {

@@ -1,5 +1,8 @@
 //! Appends on one connection: who sends them, and who answers them.
 
+// Over real sockets, which a simulation has none of.
+#![cfg(not(feature = "simulation"))]
+
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
