@@ -106,9 +106,12 @@ pub fn member_host(cluster: &str, namespace: &str, pod: &str) -> String {
     format!("{pod}.{}.{namespace}.svc", peers_service(cluster))
 }
 
+/// The label that names an object's cluster.
+pub const CLUSTER_LABEL: &str = "app.kubernetes.io/instance";
+
 /// The labels by which a cluster's objects are found; they never change.
 pub fn selector_labels(cluster: &str) -> BTreeMap<String, String> {
-    [("app.kubernetes.io/name", "conuredb"), ("app.kubernetes.io/instance", cluster)]
+    [("app.kubernetes.io/name", "conuredb"), (CLUSTER_LABEL, cluster)]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
 }
@@ -134,7 +137,7 @@ pub fn object_labels(cluster: &str, version: Option<&str>) -> BTreeMap<String, S
 /// The selector of the data pods, as `status.selector` shows it.
 pub fn data_selector(cluster: &str) -> String {
     format!(
-        "app.kubernetes.io/name=conuredb,app.kubernetes.io/instance={cluster},\
+        "app.kubernetes.io/name=conuredb,{CLUSTER_LABEL}={cluster},\
          app.kubernetes.io/component in (bootstrap,voter)"
     )
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conure_crd::ConureCluster;
+use conure_crd::names::CLUSTER_LABEL;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -85,7 +86,7 @@ fn touching<K: ResourceExt>(context: &Arc<Context>) -> impl Fn(K) -> Option<Obje
 
 /// The cluster that an object belongs to: every one carries the labels, pods and claims by their StatefulSet's selector.
 fn cluster_of(object: &impl ResourceExt) -> Option<ObjectRef<Guarded>> {
-    let cluster = object.labels().get("app.kubernetes.io/instance")?;
+    let cluster = object.labels().get(CLUSTER_LABEL)?;
     Some(ObjectRef::new(cluster).within(&object.namespace()?))
 }
 

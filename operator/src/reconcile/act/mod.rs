@@ -9,7 +9,7 @@ use conure_client::api::Suffrage;
 use conure_client::{Client as MemberClient, ClientError};
 use conure_crd::names::{self, Component};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::EvictParams;
+use kube::api::{EvictParams, PostParams};
 use kube::{Api, ResourceExt};
 
 use super::apply::{self, ApplyError};
@@ -208,24 +208,36 @@ async fn resize(
 
 async fn evict(context: &Context, blueprint: &Blueprint<'_>, slot: Slot) -> Result<Outcome, ActError> {
     let pod = slot.name(blueprint.name);
-    failpoint::pass("before_evict");
-    let evicted = ask_eviction(context, blueprint, &pod, &EvictParams::default()).await?;
-    failpoint::pass("after_evict");
+    let evicted = ask_eviction(context, blueprint, &pod).await?;
     Ok(evicted.unwrap_or_else(|| {
         let note = format!("{pod} is replaced, to run the present template");
         Outcome::Done { reason: "PodReplaced", note }
     }))
 }
 
-/// Asks for the eviction of a pod; an outcome where a disruption budget holds it back.
+/// Evicts a pod; an outcome where a disruption budget holds it back.
 async fn ask_eviction(
     context: &Context,
     blueprint: &Blueprint<'_>,
     pod: &str,
-    params: &EvictParams,
 ) -> Result<Option<Outcome>, ActError> {
+    failpoint::pass("before_evict");
+    let evicted = eviction(context, blueprint, pod, false).await?;
+    failpoint::pass("after_evict");
+    Ok(evicted)
+}
+
+/// The same, or with `dry_run` whether it would be held back.
+async fn eviction(
+    context: &Context,
+    blueprint: &Blueprint<'_>,
+    pod: &str,
+    dry_run: bool,
+) -> Result<Option<Outcome>, ActError> {
+    let post_options = PostParams { dry_run, ..PostParams::default() };
+    let params = EvictParams { post_options, ..EvictParams::default() };
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), blueprint.namespace);
-    match pods.evict(pod, params).await {
+    match pods.evict(pod, &params).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) if status.code == 429 => {
             let why = format!("the disruption budget holds {pod} back: {}", status.message);

@@ -2,11 +2,11 @@
 
 use conure_crd::ConureCluster;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::{ActError, Outcome, ask_eviction, volume};
+use super::{ActError, Outcome, ask_eviction, eviction, volume};
 use crate::context::Context;
 use crate::failpoint;
 use crate::reconcile::apply::MANAGER;
@@ -79,12 +79,8 @@ pub(super) async fn replace(
 ) -> Result<Outcome, ActError> {
     let pod = slot.name(blueprint.name);
     let serves = observed.pods.get(&pod).is_some_and(view::is_ready);
-    if serves {
-        let post_options = PostParams { dry_run: true, ..PostParams::default() };
-        let would = EvictParams { post_options, ..EvictParams::default() };
-        if let Some(later) = ask_eviction(context, blueprint, &pod, &would).await? {
-            return Ok(later);
-        }
+    if serves && let Some(later) = eviction(context, blueprint, &pod, true).await? {
+        return Ok(later);
     }
     if let Ok(live) = volume::claim_of(observed, &pod)
         && live.metadata.deletion_timestamp.is_none()
@@ -92,10 +88,7 @@ pub(super) async fn replace(
         volume::delete_claim(context, blueprint, live).await?;
     }
     if serves {
-        failpoint::pass("before_evict");
-        let evicted = ask_eviction(context, blueprint, &pod, &EvictParams::default()).await?;
-        failpoint::pass("after_evict");
-        if let Some(later) = evicted {
+        if let Some(later) = ask_eviction(context, blueprint, &pod).await? {
             return Ok(later);
         }
     } else {

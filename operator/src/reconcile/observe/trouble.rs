@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use conure_crd::names::CLUSTER_LABEL;
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
@@ -81,7 +82,7 @@ pub fn pod_trouble(pod: &Pod) -> Option<Trouble> {
         return None;
     }
     if let Some(said) = damage(pod) {
-        let cluster = pod.labels().get("app.kubernetes.io/instance").map_or("NAME", String::as_str);
+        let cluster = pod.labels().get(CLUSTER_LABEL).map_or("NAME", String::as_str);
         let message = format!(
             "{name}: its data is damaged; where spec.repair.automatic is true, a member starts over on a new volume once all other \
              members are well; to ask for it: {}; it said: {said}",
