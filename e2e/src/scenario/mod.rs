@@ -49,8 +49,6 @@ pub struct Step {
     pub local: bool,
     /// Whether clients write and read meanwhile.
     pub under_load: bool,
-    /// Whether it runs only when a word names it: it is new, and has yet to pass on the way through all of them.
-    pub named_only: bool,
     /// What it does.
     pub run: for<'a> fn(&'a mut World) -> LocalBoxFuture<'a, Result<()>>,
 }
@@ -61,12 +59,8 @@ macro_rules! step {
             name: stringify!($name),
             local: false,
             under_load: false,
-            named_only: false,
             run: |world| Box::pin($module::$name(world)),
         }
-    };
-    (named only $($rest:tt)*) => {
-        Step { named_only: true, ..step!($($rest)*) }
     };
     (local $($rest:tt)*) => {
         Step { local: true, ..step!($($rest)*) }
@@ -93,25 +87,25 @@ pub const STEPS: &[Step] = &[
     step!(under load volumes::wiped_bootstrap_member_rejoins_the_cluster_that_there_is),
     step!(under load repair::follower_and_leader_are_replaced_when_asked),
     step!(under load repair::claims_deleted_under_their_members_are_made_anew_one_at_a_time),
-    step!(named only under load repair::follower_with_damaged_data_starts_over_by_itself),
-    step!(named only local under load repair::member_of_a_lost_node_starts_over_on_another),
+    step!(under load repair::follower_with_damaged_data_starts_over_by_itself),
+    step!(local under load repair::member_of_a_lost_node_starts_over_on_another),
     step!(quorum::cluster_goes_on_after_three_of_five_volumes_were_lost),
     step!(under load status::wiped_status_is_found_again_from_the_members),
     step!(local under load node::cut_off_node_stops_nobody_else),
-    step!(named only local under load node::every_node_is_drained_in_turn_and_writers_go_on),
+    step!(local under load node::every_node_is_drained_in_turn_and_writers_go_on),
     step!(under load operator::killed_operator_carries_on_at_three_points_of_a_scale),
     step!(under load lease::deleted_operator_leaves_its_lease_to_the_next),
     step!(under load lease::operator_that_lost_its_lease_ends_and_waits_for_it),
     step!(under load rollout::changed_template_rolls_one_member_at_a_time_leader_last),
-    step!(named only under load rollout::bad_image_stops_at_the_first_member_and_goes_back_with_the_spec),
-    step!(named only local under load rollout::version_too_far_away_is_refused_and_the_rest_is_rolled),
+    step!(under load rollout::bad_image_stops_at_the_first_member_and_goes_back_with_the_spec),
+    step!(local under load rollout::version_too_far_away_is_refused_and_the_rest_is_rolled),
     step!(local under load plugin::kubectl_conure_shows_and_changes_what_there_is),
     step!(under load rollout::disruption_budget_goes_and_comes_as_asked),
     step!(under load bad_input::invalid_clusters_are_refused_with_the_mend),
     step!(under load bad_input::template_that_the_api_server_refuses_is_named_and_never_ready),
     step!(under load bad_input::image_that_cannot_be_pulled_is_named_and_mended),
     step!(under load bad_input::absent_storage_class_is_named_and_mended),
-    step!(named only under load bad_input::storage_that_cannot_grow_is_named_and_the_size_may_be_taken_back),
+    step!(under load bad_input::storage_that_cannot_grow_is_named_and_the_size_may_be_taken_back),
     step!(under load verdict::no_acknowledged_write_was_lost_and_no_read_was_old),
     step!(verdict::every_replica_holds_the_same),
     step!(delete::deleted_cluster_leaves_its_volumes_and_a_new_one_goes_on_with_them_only_when_asked),
