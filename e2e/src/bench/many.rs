@@ -78,7 +78,7 @@ pub async fn many(
         Row::value(name("API requests to make one"), to_f64(requests) / count, "", None),
     ];
     rows.push(rest(&proxy, count, name("API requests of a cluster at rest"), say).await?);
-    rows.push(Row::value(name("memory of the operator"), resident_mib(&operator)?, "MiB", Some(100.0)));
+    rows.push(Row::value(name("memory of the operator"), resident_mb(&operator)?, "MB", Some(100.0)));
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     say("timing changes of one cluster alone".into());
     probe(first, PROBES / 5, &mut alone).await?;
@@ -95,7 +95,7 @@ pub async fn many(
             percentile(&mut beside, 0.99),
             Some(1.0),
         ),
-        Row::value(name("memory of the operator at the end"), resident_mib(&operator)?, "MiB", Some(100.0)),
+        Row::value(name("memory of the operator at the end"), resident_mb(&operator)?, "MB", Some(100.0)),
     ]);
     Ok(rows)
 }
@@ -163,12 +163,12 @@ async fn counter(port: u16, name: &str) -> Result<f64> {
     Ok(line.parse()?)
 }
 
-fn resident_mib(operator: &Operator) -> Result<f64> {
+fn resident_mb(operator: &Operator) -> Result<f64> {
     let pid = operator.pid().context("the operator ended")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib / 1024.0)
+    Ok(kib * 1024.0 / 1e6)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
