@@ -221,6 +221,11 @@ fn values_that_mean_nothing_are_refused() {
         ("serverConfig.barrierTimeout=3", "/serverConfig/barrierTimeout"),
         ("voters.resources.request.cpu=1", "'request' not allowed"),
         ("networkPolicy.enabled=maybe", "/networkPolicy/enabled"),
+        ("security.runAsUsr=1", "'runAsUsr' not allowed"),
+        ("affinity.node={}", "'node' not allowed"),
+        ("tolerations[0].keys=a", "'keys' not allowed"),
+        ("extraEnv[0].vaule=a", "'vaule' not allowed"),
+        ("topologySpreadConstraints[0].skew=1", "'skew' not allowed"),
     ] {
         assert_refused(HA, &["--set", value], place);
     }
@@ -228,6 +233,28 @@ fn values_that_mean_nothing_are_refused() {
     assert_refused(OPERATOR, &["--set", "logLevel=loud"], "/logLevel");
     assert_refused(OPERATOR, &["--set", "resources.request.cpu=1"], "'request' not allowed");
     assert_refused(OPERATOR, &["--set", "metrics.rules=true"], "'rules' not allowed");
+}
+
+#[test]
+fn charts_take_those_fields_of_kubernetes_types_that_the_definition_takes() {
+    let definition = conure_crd::schema::definition().unwrap();
+    let schema = definition.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+    let schema = serde_json::to_value(schema).unwrap();
+    let fields = |of: &Value| -> Vec<String> {
+        let of = of.get("items").unwrap_or(of);
+        of["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    for (chart, names) in [
+        (HA, &["security", "affinity", "tolerations", "topologySpreadConstraints", "extraEnv"][..]),
+        (SINGLE, &["security", "affinity", "tolerations", "topologySpreadConstraints", "extraEnv"]),
+        (OPERATOR, &["affinity", "tolerations"]),
+    ] {
+        let values: Value = serde_json::from_str(&text(&format!("{chart}/values.schema.json"))).unwrap();
+        for name in names {
+            let defined = &schema["properties"]["spec"]["properties"][name];
+            assert_eq!(fields(&values["properties"][name]), fields(defined), "{chart} {name}");
+        }
+    }
 }
 
 #[test]

@@ -104,8 +104,14 @@ async fn one(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Rec
     }
     let span = tracing::info_span!("reconcile", namespace, cluster = name, trace_id = %uuid::Uuid::new_v4().simple());
     let begun = Instant::now();
-    let pass = reconcile(&context, &namespace, &name).instrument(span);
-    let result = tokio::time::timeout(PASS_MAX, pass).await.unwrap_or(Err(ReconcileError::Late(PASS_MAX)));
+    let pass = async {
+        let pass = reconcile(&context, &namespace, &name);
+        let result = tokio::time::timeout(PASS_MAX, pass).await;
+        result.unwrap_or(Err(ReconcileError::Late(PASS_MAX))).inspect_err(|error| {
+            tracing::warn!(%error, "the pass failed");
+        })
+    };
+    let result = pass.instrument(span).await;
     context.metrics.reconciled(begun.elapsed(), result.is_ok());
     Ok(match result? {
         Some(wait) => Action::requeue(wait),
@@ -113,10 +119,8 @@ async fn one(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Rec
     })
 }
 
-fn again_after(guarded: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+fn again_after(guarded: Arc<Guarded>, _: &ReconcileError, context: Arc<Context>) -> Action {
     let namespace = guarded.namespace().unwrap_or_default();
-    let name = guarded.name_any();
-    let (lasting, wait) = context.failed(&namespace, &name);
-    tracing::warn!(namespace, cluster = name, %error, ?lasting, "a pass failed");
+    let (_lasting, wait) = context.failed(&namespace, &guarded.name_any());
     Action::requeue(wait)
 }

@@ -11,6 +11,7 @@ use kube::Resource;
 use kube::api::ListParams;
 use serde_json::json;
 
+use super::operator;
 use super::world::{NAMESPACE, PATIENCE, World};
 use crate::kubernetes::until;
 
@@ -73,17 +74,25 @@ pub(super) async fn deleted_cluster_leaves_its_volumes_and_a_new_one_goes_on_wit
     let kept = world.cluster.any_member().await?.get(KEY).await?;
     ensure!(kept.is_some_and(|value| value.bytes == "kept"), "what was written before is gone");
 
-    world.say("its volumes go with it");
+    world.say("its volumes go with it, with no operator there");
     world
         .cluster
         .patch(json!({"spec": {"voters": {"pvc": {"retention": {"whenDeleted": "Delete"}}}}}))
         .await?;
     world.settled().await?;
+    operator::stop(world).await?;
+    let gone = deleted_with_its_volumes(world).await;
+    operator::start(world).await?;
+    gone
+}
+
+async fn deleted_with_its_volumes(world: &World) -> Result<()> {
     world.access.kubectl(&["--namespace", NAMESPACE, "delete", "conure", "conure", "--timeout=60s"]).await?;
-    until("the volumes are gone", PATIENCE, async || {
+    until("pods and volumes are gone", PATIENCE, async || {
         // The arbiter's have a policy of their own.
         let mut left = names_of::<PersistentVolumeClaim>(world).await?;
         left.retain(|claim| !claim.contains("arbiter"));
+        left.extend(names_of::<Pod>(world).await?);
         ensure!(left.is_empty(), "left: {left:?}");
         Ok(())
     })

@@ -93,7 +93,7 @@ pub const STEPS: &[Step] = &[
     step!(under load status::wiped_status_is_found_again_from_the_members),
     step!(local under load node::cut_off_node_stops_nobody_else),
     step!(local under load node::every_node_is_drained_in_turn_and_writers_go_on),
-    step!(under load operator::killed_operator_carries_on_at_three_points_of_a_scale),
+    step!(under load operator::killed_operator_carries_on_at_ten_points),
     step!(under load lease::deleted_operator_leaves_its_lease_to_the_next),
     step!(under load lease::operator_that_lost_its_lease_ends_and_waits_for_it),
     step!(under load rollout::changed_template_rolls_one_member_at_a_time_leader_last),

@@ -8,39 +8,132 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::node;
+use super::pods::node_id;
 use super::scale::voters_are;
-use super::world::{OPERATOR_NAMESPACE, PATIENCE, World};
-use crate::kubernetes::until;
+use super::world::{NAMESPACE, OPERATOR_NAMESPACE, PATIENCE, World};
+use super::{node, repair};
+use crate::kubernetes::{Cluster, until};
 
 /// What the crate `fail` reads.
 const VARIABLE: &str = "FAILPOINTS";
 
-pub(super) async fn killed_operator_carries_on_at_three_points_of_a_scale(world: &mut World) -> Result<()> {
-    world.settled().await?;
-    let identity = world.cluster.cluster_id().await?;
-    let scaled = while_dying(world).await;
-    // Whatever happened: the steps that follow need an operator that lives.
-    live(world).await?;
-    scaled?;
-    world.settled().await?;
-    voters_are(world, 3).await?;
-    ensure!(world.cluster.cluster_id().await? == identity, "the cluster's id changed");
-    Ok(())
+/// Something that the operator has to do.
+#[derive(Clone, Copy)]
+enum Change {
+    /// So many data members.
+    Scale(i32),
+    /// Another template, to which all pods are rolled.
+    LogLevel(Option<&'static str>),
+    /// A new volume for the member in this pod.
+    Replace(&'static str),
+    /// A cluster of one more, which goes again.
+    Create(&'static str),
+    /// A disruption budget or none.
+    Budget(bool),
 }
 
-async fn while_dying(world: &World) -> Result<()> {
-    die_at(world, "before_join").await?;
-    world.ask_for(4).await?;
-    has_died(world, "before_join").await?;
-    live(world).await?;
-    world.cluster.ready(4, true, PATIENCE).await?;
-    voters_are(world, 5).await?;
-    die_at(world, "before_remove").await?;
-    world.ask_for(3).await?;
-    has_died(world, "before_remove").await?;
-    die_at(world, "before_scale_statefulset").await?;
-    has_died(world, "before_scale_statefulset").await
+/// Where the operator dies, and of what it is in the midst.
+const DEATHS: [(&str, Change); 10] = [
+    ("before_join", Change::Scale(4)),
+    ("after_remove", Change::Scale(3)),
+    ("after_scale_statefulset", Change::Scale(4)),
+    ("before_remove", Change::Scale(3)),
+    ("before_evict", Change::LogLevel(Some("warn"))),
+    ("before_transfer_leadership", Change::LogLevel(None)),
+    ("after_delete_claim", Change::Replace("conure-0")),
+    ("after_bootstrap", Change::Create("second")),
+    ("before_delete_budget", Change::Budget(false)),
+    ("after_apply", Change::Budget(true)),
+];
+
+pub(super) async fn killed_operator_carries_on_at_ten_points(world: &mut World) -> Result<()> {
+    world.settled().await?;
+    let identity = world.cluster.cluster_id().await?;
+    for (point, change) in DEATHS {
+        let died = die_while(world, point, change).await;
+        // Whatever happened: the steps that follow need an operator that lives.
+        live(world).await?;
+        let before = died.with_context(|| format!("while it was to die at {point}"))?;
+        reached(world, change, before).await.with_context(|| format!("after it died at {point}"))?;
+        ensure!(world.cluster.cluster_id().await? == identity, "the cluster's id changed");
+    }
+    world.settled().await?;
+    voters_are(world, 3).await
+}
+
+/// What a member had before it was replaced.
+struct Before {
+    claim: Option<String>,
+    member: String,
+}
+
+async fn die_while(world: &World, point: &str, change: Change) -> Result<Option<Before>> {
+    die_at(world, point).await?;
+    let mut before = None;
+    match change {
+        Change::Scale(voters) => world.ask_for(voters).await?,
+        Change::LogLevel(level) => {
+            world.cluster.patch(json!({"spec": {"serverConfig": {"logLevel": level}}})).await?;
+        }
+        Change::Replace(pod) => {
+            let claim = repair::claim_uid(world, pod).await?;
+            before = Some(Before { claim, member: node_id(world, pod).await? });
+            repair::ask(world, pod).await?;
+        }
+        Change::Create(name) => {
+            world.access.apply(NAMESPACE, &world.manifest(name, 1).to_string()).await?;
+        }
+        Change::Budget(enabled) => {
+            world.cluster.patch(json!({"spec": {"pdb": {"enabled": enabled}}})).await?;
+        }
+    }
+    has_died(world, point).await?;
+    Ok(before)
+}
+
+async fn reached(world: &World, change: Change, before: Option<Before>) -> Result<()> {
+    match (change, before) {
+        (Change::Scale(voters), _) => {
+            world.cluster.ready(voters, voters % 2 == 0, PATIENCE).await?;
+            let all = usize::try_from(voters + 1 - voters % 2)?;
+            voters_are(world, all).await
+        }
+        (Change::Replace(pod), Some(before)) => {
+            repair::started_over(world, pod, before.claim.as_deref(), &before.member).await
+        }
+        (Change::Create(name), _) => {
+            let cluster = Cluster::new(&world.access, NAMESPACE, name);
+            cluster.ready(1, false, PATIENCE).await?;
+            cluster.resources().delete(name, &DeleteParams::default()).await?;
+            Ok(())
+        }
+        (_, _) => world.settled().await,
+    }
+}
+
+/// Takes the operator away.
+pub(super) async fn stop(world: &World) -> Result<()> {
+    replicas(world, 0).await?;
+    let pods = world.access.api::<Pod>(OPERATOR_NAMESPACE);
+    until("the operator is gone", PATIENCE, async || {
+        let left = pods.list(&ListParams::default()).await?.items.len();
+        ensure!(left == 0, "{left} pods of it are there");
+        Ok(())
+    })
+    .await
+}
+
+/// Brings it back.
+pub(super) async fn start(world: &World) -> Result<()> {
+    replicas(world, 1).await?;
+    running(world).await
+}
+
+async fn replicas(world: &World, count: u8) -> Result<()> {
+    let count = format!("--replicas={count}");
+    let scale = ["--namespace", OPERATOR_NAMESPACE, "scale", "deployment", "--all", &count];
+    world.access.kubectl(&scale).await?;
+    Ok(())
 }
 
 /// From now on the operator dies whenever it comes to this point.

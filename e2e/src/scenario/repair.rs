@@ -32,9 +32,14 @@ pub(super) async fn follower_and_leader_are_replaced_when_asked(world: &mut Worl
 /// Asks for a new volume, and waits until the member has it.
 async fn replace(world: &World, pod: &str) -> Result<()> {
     let (claim, member) = (claim_uid(world, pod).await?, node_id(world, pod).await?);
+    ask(world, pod).await?;
+    started_over(world, pod, claim.as_deref(), &member).await
+}
+
+pub(super) async fn ask(world: &World, pod: &str) -> Result<()> {
     let asked = format!("{ANNOTATION}={pod}");
     world.access.kubectl(&["--namespace", NAMESPACE, "annotate", "conure", "conure", &asked]).await?;
-    started_over(world, pod, claim.as_deref(), &member).await
+    Ok(())
 }
 
 pub(super) async fn claims_deleted_under_their_members_are_made_anew_one_at_a_time(
@@ -105,7 +110,7 @@ pub(super) async fn follower_with_damaged_data_starts_over_by_itself(world: &mut
 }
 
 /// Waits until the member has a new volume and is a new member, with the cluster Ready.
-async fn started_over(world: &World, pod: &str, claim: Option<&str>, member: &str) -> Result<()> {
+pub(super) async fn started_over(world: &World, pod: &str, claim: Option<&str>, member: &str) -> Result<()> {
     until(&format!("{pod} has a new volume"), PATIENCE, async || {
         let now = claim_uid(world, pod).await?;
         ensure!(now.is_some() && now.as_deref() != claim, "its claim is {now:?}");
@@ -117,7 +122,7 @@ async fn started_over(world: &World, pod: &str, claim: Option<&str>, member: &st
     voters_are(world, 3).await
 }
 
-async fn claim_uid(world: &World, pod: &str) -> Result<Option<String>> {
+pub(super) async fn claim_uid(world: &World, pod: &str) -> Result<Option<String>> {
     let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
     Ok(claims.get_opt(&names::volume_claim(pod)).await?.and_then(|claim| claim.metadata.uid))
 }

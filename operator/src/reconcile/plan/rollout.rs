@@ -1,49 +1,56 @@
 //! Pods that run another template than the present one: one at a time, the leader last.
 
-use super::world::{Config, Pod, Slot, Wish, World, majority};
+use super::world::{Config, Entry, Pod, Slot, Wish, World, majority};
 use super::{Action, Step, Waiting};
 
 /// How many entries behind the leader's commit a member may be to count as caught up. Writes go on meanwhile, so
 /// none would ever be at zero.
 const LAG_MAX: u64 = 1_000;
 
-/// A pod that is outdated and cannot come up as it is. Nothing is lost with it, and nothing comes back before it
-/// goes, so it goes first, leader or not.
+/// A pod that is outdated and silent, and cannot come up as it is or is no member's. Nothing is lost with it, and nothing
+/// comes back before it goes, so it goes first, leader or not.
 pub(super) fn hopeless(world: &World) -> Option<Slot> {
     if !world.revisions_known {
         return None;
     }
-    let hopeless = |pod: &Pod| pod.outdated && pod.stuck && !pod.leaving && pod.answer.is_none();
-    world.pods.iter().find(|(_, pod)| hopeless(pod)).map(|(slot, _)| *slot)
+    let no_member = |slot: &Slot| match &world.config {
+        Some(config) => config.entry(*slot).is_none(),
+        None => !world.born,
+    };
+    let hopeless = |(slot, pod): &(&Slot, &Pod)| {
+        pod.outdated && !pod.leaving && pod.answer.is_none() && (pod.stuck || no_member(slot))
+    };
+    world.pods.iter().find(hopeless).map(|(slot, _)| *slot)
 }
 
 /// The next pod to replace, or what it waits for; `None` when all are as they should be.
 pub(super) fn next(wish: Wish, world: &World, config: &Config) -> Option<Step> {
-    let unready: Vec<String> = config
+    let unready: Vec<&Entry> = config
         .members
         .iter()
         .filter(|entry| entry.slot.is_some_and(|slot| !serves(world, config, slot)))
-        .map(|entry| entry.name.clone())
         .collect();
+    let names = || unready.iter().map(|entry| entry.name.clone()).collect();
     let outdated = |slot: &Slot| world.pods.get(slot).is_some_and(|pod| pod.outdated && !pod.leaving);
     let mut waiting: Vec<Slot> = wish.slots().into_iter().filter(outdated).collect();
     if !world.revisions_known {
         return Some(Step::Wait(Waiting::Revisions));
     }
     if waiting.is_empty() {
-        return (!unready.is_empty()).then_some(Step::Wait(Waiting::Ready(unready)));
+        return (!unready.is_empty()).then(|| Step::Wait(Waiting::Ready(names())));
     }
-    if !unready.is_empty() {
-        return Some(Step::Wait(Waiting::Rollout(unready)));
+    // Where one alone does not serve and runs an earlier template, that may be why, and it is the one to replace.
+    waiting.retain(|slot| unready.iter().all(|entry| entry.slot == Some(*slot)));
+    if waiting.is_empty() {
+        return Some(Step::Wait(Waiting::Rollout(names())));
     }
     // Arbiter, then voters from the top, then the bootstrap member; the leader after all of them.
     waiting.sort_by_key(|slot| (leads(config, *slot), std::cmp::Reverse(*slot)));
     let slot = *waiting.first()?;
-    let (voters, live) = config
-        .voters()
-        .fold((0, 0), |(voters, live), entry| (voters + 1, live + usize::from(world.lives(entry))));
+    let voters = config.voters().count();
+    let others = config.voters().filter(|entry| entry.slot != Some(slot) && world.lives(entry)).count();
     // One or two voters have no member to spare: their pods are replaced all the same, as nothing else would.
-    if voters > 2 && live.saturating_sub(1) < majority(voters) {
+    if voters > 2 && others < majority(voters) {
         let strangers = config.members.iter().filter(|entry| entry.slot.is_none());
         return Some(Step::Wait(Waiting::Rollout(strangers.map(|entry| entry.name.clone()).collect())));
     }

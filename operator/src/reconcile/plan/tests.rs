@@ -192,15 +192,36 @@ fn a_lagging_member_holds_the_rollout() {
 
 #[test]
 fn a_bad_template_stops_at_the_first_pod_and_is_undone_there() {
+    let unready = Pod { ready: false, ..pod(Belongs::Here) };
+    // It cannot come up, is silent, or answers and is never ready.
+    for broken in [Pod { stuck: true, ..Pod::default() }, Pod::default(), unready] {
+        let mut world = settled(THREE);
+        world.pods.values_mut().for_each(|pod| pod.outdated = true);
+        world.pods.insert(Slot::voter(1), broken.clone());
+        assert_eq!(plan(THREE, &world), Step::Wait(Waiting::Rollout(vec!["c-1".into()])));
+        // The spec goes back: the others run the present template again, and the broken one does not.
+        world.pods.values_mut().for_each(|pod| pod.outdated = false);
+        world.pods.insert(Slot::voter(1), Pod { outdated: true, ..broken.clone() });
+        assert_eq!(plan(THREE, &world), Step::Act(Action::Evict(Slot::voter(1))));
+        // Not while another one is missed.
+        world.pods.insert(Slot::voter(0), Pod::default());
+        let step = plan(THREE, &world);
+        assert_eq!(matches!(step, Step::Act(Action::Evict(_))), broken.stuck, "{step:?}");
+    }
+}
+
+#[test]
+fn a_silent_pod_of_an_earlier_template_that_is_no_member_yet_is_replaced() {
+    let five = FIVE;
     let mut world = settled(THREE);
-    world.pods.values_mut().for_each(|pod| pod.outdated = true);
-    let broken = Pod { stuck: true, ..Pod::default() };
-    world.pods.insert(Slot::voter(1), broken.clone());
-    assert_eq!(plan(THREE, &world), Step::Wait(Waiting::Rollout(vec!["c-1".into()])));
-    // The spec goes back: the others run the present template again, and the broken one does not.
-    world.pods.values_mut().for_each(|pod| pod.outdated = false);
-    world.pods.insert(Slot::voter(1), Pod { outdated: true, ..broken });
-    assert_eq!(plan(THREE, &world), Step::Act(Action::Evict(Slot::voter(1))));
+    world.voters_size = five.voters();
+    world.pods.insert(Slot::voter(2), Pod::default());
+    assert!(matches!(plan(five, &world), Step::Wait(_)));
+    world.pods.insert(Slot::voter(2), Pod { outdated: true, ..Pod::default() });
+    assert_eq!(plan(five, &world), Step::Act(Action::Evict(Slot::voter(2))));
+    let mut unborn = World { revisions_known: true, ..World::default() };
+    unborn.pods.insert(Slot::BOOTSTRAP, Pod { outdated: true, ..Pod::default() });
+    assert_eq!(plan(THREE, &unborn), Step::Act(Action::Evict(Slot::BOOTSTRAP)));
 }
 
 #[test]
