@@ -92,7 +92,7 @@ pub(super) async fn version_too_far_away_is_refused_and_the_rest_is_rolled(world
     let far = format!("v{major}.{}.0", minor + 2);
     world
         .cluster
-        .patch(json!({"spec": {"image": {"tag": far}, "serverConfig": {"logLevel": "warn"}}}))
+        .patch(json!({"spec": {"image": {"tag": far}, "serverConfig": {"logLevel": "debug"}}}))
         .await?;
     until("the rest is rolled and the image is not", PATIENCE, async || {
         let (reason, message) = world.cluster.condition("Degraded", "True", PATIENCE).await?;

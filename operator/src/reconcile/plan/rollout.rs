@@ -39,8 +39,10 @@ pub(super) fn next(wish: Wish, world: &World, config: &Config) -> Option<Step> {
     if waiting.is_empty() {
         return (!unready.is_empty()).then(|| Step::Wait(Waiting::Ready(names())));
     }
-    // Where one alone does not serve and runs an earlier template, that may be why, and it is the one to replace.
-    waiting.retain(|slot| unready.iter().all(|entry| entry.slot == Some(*slot)));
+    // One alone that is not ready: the earlier template that it runs may be why, and it is the one to replace. One that
+    // only lags behind catches up first.
+    let ready = |slot: &Slot| world.pods.get(slot).is_some_and(|pod| pod.ready);
+    waiting.retain(|slot| unready.iter().all(|entry| entry.slot == Some(*slot) && !ready(slot)));
     if waiting.is_empty() {
         return Some(Step::Wait(Waiting::Rollout(names())));
     }
