@@ -93,7 +93,7 @@ pub(crate) fn check(report: &mut Report) {
     }
     report.check(NAMES[0], |step| {
         let mut faults = faults("conure-db")?;
-        faults.args(["--seconds", &CHECK_SECONDS.to_string()]);
+        faults.args(["--strict", "--seconds", &CHECK_SECONDS.to_string()]);
         let limit = Duration::from_secs(CHECK_SECONDS) + Duration::from_mins(10);
         last_line(&mut faults, "linearizability", limit, step)
     });

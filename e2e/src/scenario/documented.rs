@@ -57,6 +57,8 @@ pub(super) async fn documented_commands_do_what_the_pages_say(world: &mut World)
     let single = page.next("With the charts for clusters")?;
     types(world, &page.next("Look at it")?, "conure-bootstrap-0 Data Voter").await?;
     types(world, &page.next("Change the number of members")?, "condition met").await?;
+    types(world, &page.next("Change anything else")?, "condition met").await?;
+    types(world, &page.next("Suspend a cluster, or pause its operator")?, "condition met").await?;
     types(world, &page.next("Uninstall")?, "data-conure-0").await?;
     types(world, DELETE_VOLUMES, "deleted").await?;
     types(world, &ha, "has been upgraded").await?;

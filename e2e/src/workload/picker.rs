@@ -12,10 +12,10 @@ use super::Target;
 const TURN: u32 = 8;
 /// How long a member that failed is left alone while another one is there.
 const AVOID: Duration = Duration::from_secs(3);
-/// How long a request may take.
-const TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a request may take: a member whose node is cut off says nothing, and a client gives up on it by itself.
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take to open.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One client's view of the members.
 #[derive(Debug)]

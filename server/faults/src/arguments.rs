@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// Where history and logs are kept; removed again where nothing is wrong.
     #[arg(long, value_name = "DIR")]
     pub(crate) folder: PathBuf,
+    /// Fail, too, where one of the faults could not be made or never happened.
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Keep history and logs whatever the verdict is.
     #[arg(long)]
     pub(crate) keep: bool,

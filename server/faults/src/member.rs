@@ -15,6 +15,9 @@ use crate::network::{address, namespace};
 const RAFT_PORT: u16 = 7001;
 const HTTP_PORT: u16 = 8081;
 
+/// Among so many lines at the end of a log is why its member ended: others may come behind it.
+const LAST_LINES: usize = 20;
+
 /// How long a member may take to end by itself.
 const END_LIMIT: Duration = Duration::from_secs(40);
 
@@ -164,6 +167,12 @@ impl Member {
         let fresh = self.clock.with_extension("clock.new");
         std::fs::write(&fresh, format!("{ahead_s:+}\n"))?;
         Ok(std::fs::rename(&fresh, &self.clock)?)
+    }
+
+    /// Whether one of its last lines says why it ended.
+    pub(crate) fn said_why(&self) -> bool {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().rev().take(LAST_LINES).any(|line| line.starts_with("conure-db: "))
     }
 
     /// What its log says of panics.

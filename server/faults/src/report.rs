@@ -26,6 +26,7 @@ pub(crate) fn progress(seconds: u64, counts: &Counts, faults: &Log) -> String {
 pub(crate) struct Outcome<'a> {
     pub(crate) seed: u64,
     pub(crate) members: usize,
+    /// How long faults and clients went on.
     pub(crate) seconds: u64,
     pub(crate) counts: &'a Counts,
     pub(crate) faults: &'a Log,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -43,9 +44,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     say(&format!("seed {seed}, {members} members, {} s, in {}", arguments.seconds, folder.display()));
 
     let log = Arc::new(Log::default());
-    let (shared, mut problems) = drive(arguments, seed, &faults, &folder, &log).await?;
+    let (seen, mut problems) = drive(arguments, seed, &faults, &folder, &log).await?;
     say("judging");
-    let counts = shared.counts;
+    let counts = seen.counts;
+    problems.extend(unseen(arguments, &faults, left_out, &counts, &log));
     let history = folder.join("history.jsonl");
     let verdict = tokio::task::block_in_place(|| judge::judge(&arguments.judge, &history))?;
     problems.sort_unstable();
@@ -55,7 +57,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let outcome = Outcome {
         seed,
         members,
-        seconds: arguments.seconds,
+        seconds: seen.seconds,
         counts: &counts,
         faults: &log,
         verdict: &verdict,
@@ -70,9 +72,34 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if outcome.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What all clients did, and what no fault explains.
+/// What a verdict would say nothing of.
+fn unseen(
+    arguments: &Arguments,
+    faults: &[Fault],
+    left_out: Vec<String>,
+    counts: &Counts,
+    log: &Log,
+) -> Vec<String> {
+    let mut unseen = Vec::new();
+    if counts.acknowledged.load(Ordering::Relaxed) == 0 {
+        unseen.push("no write was acknowledged".to_owned());
+    }
+    if arguments.strict {
+        let happened = log.counts();
+        let missed = faults.iter().filter(|fault| !happened.contains_key(*fault));
+        unseen.extend(missed.map(|fault| format!("{fault} never happened")));
+        if faults.contains(&Fault::Snapshot) && log.snapshots() == 0 {
+            unseen.push("no snapshot was installed".to_owned());
+        }
+        unseen.extend(left_out);
+    }
+    unseen
+}
+
+/// What all clients did, and for how long.
 struct Seen {
     counts: Counts,
+    seconds: u64,
 }
 
 /// Cluster, clients and faults, until the last read is answered and everything is down again.
@@ -114,7 +141,9 @@ async fn drive(
         };
         lanes.spawn(run_lane(scene, lane, faults.to_vec()));
     }
+    let began = Instant::now();
     let watched = watch(arguments, &cluster, &shared, log, &mut lanes).await;
+    let seconds = began.elapsed().as_secs();
     over.cancel();
     note(&cluster, watched);
     while let Some(ended) = lanes.join_next().await {
@@ -139,7 +168,7 @@ async fn drive(
     let shared = Arc::into_inner(shared).context("a client is left")?;
     drop(shared.recorder);
     file.await.context("the history's writer ended badly")??;
-    Ok((Seen { counts: shared.counts }, problems))
+    Ok((Seen { counts: shared.counts, seconds }, problems))
 }
 
 /// What the members are started with.

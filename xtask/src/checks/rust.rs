@@ -19,8 +19,9 @@ pub(super) fn check(report: &mut Report) {
         let by_name = ["e2e", "operator", "charts", "api_server", "memory", "disk", "volumes"]
             .map(|name| ["--test", name])
             .concat();
-        let planted = ["--bin", "conure-db-planted", "--features", "conure-server/planted-bugs"];
-        let selections: [&[&str]; 3] = [&["--all-targets"], &by_name, &planted];
+        let features = "conure-server/planted-bugs,conure-server/soak";
+        let others = ["--bin", "conure-db-planted", "--test", "soak", "--features", features];
+        let selections: [&[&str]; 3] = [&["--all-targets"], &by_name, &others];
         for (number, targets) in selections.iter().enumerate() {
             let mut command = cargo("clippy");
             command.args(*targets).args(["--keep-going", "--", "-D", "warnings"]);

@@ -16,6 +16,9 @@ pub(super) async fn kill(scene: &mut Scene) -> Result<()> {
     if scene.rng.u8(..4) == 0 {
         victims.extend(scene.some_member());
     }
+    if victims.is_empty() {
+        return Ok(());
+    }
     for victim in &mut victims {
         victim.kill()?;
     }
@@ -28,6 +31,9 @@ pub(super) async fn power_loss(scene: &mut Scene) -> Result<()> {
     let count = scene.cluster.count();
     let wanted = [1, count / 2 + 1, count][scene.rng.usize(..3)];
     let mut victims = scene.some_members(wanted);
+    if victims.is_empty() {
+        return Ok(());
+    }
     // All at once: what one of them still does, the others would see.
     for victim in &victims {
         victim.volume.cut_power();
@@ -47,6 +53,9 @@ pub(super) async fn pause(scene: &mut Scene) -> Result<()> {
     if scene.rng.u8(..4) == 0 {
         victims.extend(scene.some_member());
     }
+    if victims.is_empty() {
+        return Ok(());
+    }
     for victim in &victims {
         victim.pause();
     }
@@ -61,6 +70,9 @@ pub(super) async fn pause(scene: &mut Scene) -> Result<()> {
 pub(super) async fn clock(scene: &mut Scene) -> Result<()> {
     let wanted = if scene.rng.bool() { 1 } else { scene.cluster.count() };
     let victims = scene.some_members(wanted);
+    if victims.is_empty() {
+        return Ok(());
+    }
     for victim in &victims {
         let far = [2, 60, 3_600, 86_400 * 400][scene.rng.usize(..4)];
         victim.set_clock(if scene.rng.bool() { far } else { -far })?;

@@ -25,6 +25,11 @@ fn ended_by_its_disk(victim: &mut Held) -> Result<()> {
             "{} ended with {status} over its disk, not with one of the exit codes {STORAGE_FAILED:?}",
             victim.place.name
         );
+        ensure!(
+            victim.said_why(),
+            "{} ended with {status} over its disk and did not say why",
+            victim.place.name
+        );
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::frame::FrameError;
 use super::message::CHUNK_MAX;
 use crate::platform;
 use crate::raft::intake::{Intake, Turn};
@@ -76,9 +77,9 @@ impl Incoming {
     }
 
     /// Takes the next chunk.
-    pub(crate) async fn push(&mut self, chunk: Bytes) -> io::Result<()> {
+    pub(crate) async fn push(&mut self, chunk: Bytes) -> Result<(), FrameError> {
         if chunk.len() > CHUNK_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk is too long"));
+            return Err(FrameError::TooLong { len: chunk.len(), max: CHUNK_MAX });
         }
         self.len += chunk.len() as u64;
         self.crc = crc32c::crc32c_append(self.crc, &chunk);

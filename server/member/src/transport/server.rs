@@ -34,8 +34,8 @@ const SAY_PATIENCE: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(120);
 /// Between two warnings of members of another version.
 const WARNING_PAUSE_SECONDS: u64 = 30;
-/// How long one chunk of a snapshot may take.
-const CHUNK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a frame that has begun may take, or one chunk of a snapshot.
+const FRAME_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a member that installs a snapshot says so.
 pub(crate) const INSTALLING_EVERY: Duration = Duration::from_secs(1);
 
@@ -248,8 +248,9 @@ async fn answer_all<H: Host>(
                 Ok(begun) => drop(begun?),
             },
         }
-        let (request, len) = match timeout(IDLE_MAX, frame::receive_bytes(stream, frame_max)).await {
-            Ok(Err(FrameError::Closed)) | Err(_) => return Ok(()),
+        let (request, len) = match timeout(FRAME_PATIENCE, frame::receive_bytes(stream, frame_max)).await {
+            Ok(Err(FrameError::Closed)) => return Ok(()),
+            Err(_) => return Err(FrameError::CutShort),
             Ok(bytes) => {
                 let bytes = bytes?;
                 (postcard::from_bytes(&bytes)?, bytes.len())
@@ -320,7 +321,7 @@ async fn receive_snapshot<H: Host>(
     counters: &Counters,
 ) -> Result<Response, FrameError> {
     loop {
-        let piece = match timeout(CHUNK_PATIENCE, frame::receive(stream, FRAME_MAX)).await {
+        let piece = match timeout(FRAME_PATIENCE, frame::receive(stream, FRAME_MAX)).await {
             Err(_) => Err(FrameError::Closed),
             Ok(piece) => piece,
         };

@@ -14,7 +14,7 @@ use crate::platform;
 use crate::raft::intake::Intake;
 use crate::raft::records;
 use crate::raft::types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig, Vote};
-use crate::transport::message::{Failure, Request, Response};
+use crate::transport::message::{CHUNK_MAX, Failure, Request, Response};
 use crate::transport::server::Host as _;
 
 const KEY: &[u8] = b"key";
@@ -173,6 +173,10 @@ async fn a_snapshot_of_another_cluster_or_with_changed_bytes_or_another_end_is_n
     // Its own state, announced as that of a later entry.
     assert!(send(&alone, |_| {}, true).await.contains("it ends with entry"));
     assert_eq!(alone.refused(), 5);
+    let mut incoming = alone.begin(&alone.news().0, None).await.unwrap();
+    let too_long = incoming.push(vec![0; CHUNK_MAX + 1].into()).await.unwrap_err();
+    assert!(too_long.is_malformed(), "{too_long}");
+    drop(incoming);
     until("nothing is left of them", || alone.incoming().is_empty()).await;
     alone.end().await;
     foreign.end().await;
