@@ -48,10 +48,19 @@ fn log(name: &str) -> PathBuf {
     logs().join(format!("{name}.log"))
 }
 
-/// A cargo command in the checkout, for the whole workspace.
-pub(crate) fn cargo(subcommand: &str) -> Command {
+/// Cargo in the checkout. The cargo that runs this program told it where its package is; to a build script below that asks for
+/// the same variable, and does not get it in a build by hand, everything would look changed.
+pub(crate) fn plain(subcommand: &str) -> Command {
     let mut command = Command::new("cargo");
-    command.arg(subcommand).args(EVERYTHING).current_dir(root()).env("CARGO_TERM_COLOR", "never");
+    command.arg(subcommand).current_dir(root()).env("CARGO_TERM_COLOR", "never");
+    command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_MANIFEST_PATH");
+    command
+}
+
+/// A cargo command for the whole workspace.
+pub(crate) fn cargo(subcommand: &str) -> Command {
+    let mut command = plain(subcommand);
+    command.args(EVERYTHING);
     command
 }
 

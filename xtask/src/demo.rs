@@ -49,9 +49,9 @@ pub(crate) fn show(local: &Local, images: &Images) -> Result<()> {
 
 fn compile() -> Result<PathBuf> {
     step("compiling the server and the operator", |step| {
-        let mut build = Command::new("cargo");
-        build.args(["build", "--locked", "-p", "conure-server", "-p", "conure-operator", "--bins"]);
-        cargo::run(build.current_dir(root()), "demo-build", step)
+        let mut build = cargo::plain("build");
+        build.args(["--locked", "-p", "conure-server", "-p", "conure-operator", "--bins"]);
+        cargo::run(&mut build, "demo-build", step)
     })?;
     Ok(cargo::binaries())
 }

@@ -12,7 +12,7 @@ use conure_e2e::cluster::packages;
 use conure_e2e::process::run_lines;
 use conure_e2e::progress::{Step, step};
 
-use crate::cargo::{self, cargo, root, target};
+use crate::cargo::{self, cargo, target};
 use crate::go;
 use crate::report::Report;
 
@@ -62,9 +62,9 @@ pub(crate) struct Options {
 pub(crate) fn chore(options: &Options) -> Result<ExitCode> {
     install()?;
     step("compiling the members and the faults", |step| {
-        let mut build = Command::new("cargo");
-        build.args(["build", "--locked", "-p", "conure-server", "-p", "conure-faults", "--bins"]);
-        cargo::run(build.current_dir(root()), "linearizability-build", step)
+        let mut build = cargo::plain("build");
+        build.args(["--locked", "-p", "conure-server", "-p", "conure-faults", "--bins"]);
+        cargo::run(&mut build, "linearizability-build", step)
     })?;
     compile_judge()?;
     let mut faults = faults("conure-db")?;

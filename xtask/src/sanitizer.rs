@@ -84,12 +84,10 @@ fn triple() -> String {
 }
 
 fn asan_tests(step: &Step) -> Result<Tally> {
-    let mut command = Command::new("cargo");
+    let mut command = cargo::plain("test");
     command
-        .args(["test", "--locked", "--no-fail-fast", "--lib", "--tests", "--target", &triple()])
+        .args(["--locked", "--no-fail-fast", "--lib", "--tests", "--target", &triple()])
         .args(["-p", "conure-btree", "-p", "conure-io", "-p", "conure-proof"])
-        .current_dir(root())
-        .env("CARGO_TERM_COLOR", "never")
         .env("CARGO_TARGET_DIR", target().join("asan"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Zsanitizer=address")
@@ -119,8 +117,6 @@ fn fuzz_target(name: &str, folder: &str, seconds: u64, step: &Step) -> Result<u6
         .arg(format!("-max_len={INPUT_BYTES_MAX}"))
         .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
         .args(["-len_control=20", "-print_final_stats=1"])
-        .current_dir(root())
-        .env("CARGO_TERM_COLOR", "never")
         .env("RUSTC_BOOTSTRAP", "1");
     let (mut runs, mut found) = (None, None);
     let limit = Duration::from_secs(seconds) + Duration::from_mins(20);
@@ -148,9 +144,9 @@ fn cargo_fuzz() -> Result<PathBuf> {
     let program = home.join("bin").join("cargo-fuzz");
     if !program.exists() {
         step("building cargo-fuzz", |step| {
-            let mut command = Command::new("cargo");
+            let mut command = cargo::plain("install");
             command
-                .args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ, "--root"])
+                .args(["cargo-fuzz", "--locked", "--version", CARGO_FUZZ, "--root"])
                 .arg(&home)
                 .env("CARGO_TARGET_DIR", target().join("cargo-fuzz"));
             cargo::run(&mut command, "cargo-fuzz", step)

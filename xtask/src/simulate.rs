@@ -9,7 +9,7 @@ use clap::Args;
 use conure_e2e::process::run_lines;
 use conure_e2e::progress::{Step, step};
 
-use crate::cargo::{self, binaries, root};
+use crate::cargo::{self, binaries};
 use crate::report::Report;
 
 /// Of the build and of every check.
@@ -74,15 +74,15 @@ pub(crate) fn check(report: &mut Report, seeds: u64) {
 /// The lints and tests of the simulation itself, which are no part of the workspace's.
 pub(crate) fn check_itself(report: &mut Report) {
     report.check("lints of the simulation", |step| {
-        let mut command = Command::new("cargo");
-        command.arg("clippy").args(SELECTION).args(["-p", "conure-member", "-p", "conure-wal"]);
-        command.args(["--all-targets", "--", "-D", "warnings"]).current_dir(root());
+        let mut command = cargo::plain("clippy");
+        command.args(SELECTION).args(["-p", "conure-member", "-p", "conure-wal"]);
+        command.args(["--all-targets", "--", "-D", "warnings"]);
         cargo::run(&mut command, "clippy-simulation", step)?;
         Ok(String::new())
     });
     report.check("tests of the simulation", |step| {
-        let mut command = Command::new("cargo");
-        command.arg("test").args(SELECTION).arg("--no-fail-fast").current_dir(root());
+        let mut command = cargo::plain("test");
+        command.args(SELECTION).arg("--no-fail-fast");
         let tally = cargo::test(&mut command, "test-simulation", step)?;
         tally.judge()?;
         Ok(tally.to_string())
@@ -95,8 +95,8 @@ fn seed(given: Option<u64>) -> Result<u64> {
 }
 
 fn build(step: &Step) -> Result<()> {
-    let mut command = Command::new("cargo");
-    command.arg("build").args(SELECTION).current_dir(root());
+    let mut command = cargo::plain("build");
+    command.args(SELECTION);
     cargo::run(&mut command, "build-simulation", step)
 }
 

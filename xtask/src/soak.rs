@@ -1,6 +1,6 @@
 //! `cargo xtask soak`: clusters under full load for minutes, whose memory, file descriptors and latency must stay flat.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -8,7 +8,7 @@ use clap::Args;
 use conure_e2e::process::run_lines;
 use conure_e2e::progress::Step;
 
-use crate::cargo::{logs, root};
+use crate::cargo::{self, logs};
 
 /// What to run, and for how long.
 #[derive(Debug, Args)]
@@ -27,10 +27,9 @@ pub(crate) fn chore(options: &Options) -> Result<ExitCode> {
     let mut flat = true;
     for members in &options.members {
         let step = Step::begin(format!("{members} members under full load for {} min", options.minutes));
-        let mut command = Command::new("cargo");
+        let mut command = cargo::plain("test");
         command
             .args([
-                "test",
                 "--locked",
                 "-p",
                 "conure-server",
@@ -41,8 +40,6 @@ pub(crate) fn chore(options: &Options) -> Result<ExitCode> {
                 "--",
                 "--nocapture",
             ])
-            .current_dir(root())
-            .env("CARGO_TERM_COLOR", "never")
             .env("CONURE_SOAK_SECONDS", (options.minutes * 60).to_string())
             .env("CONURE_SOAK_MEMBERS", members.to_string());
         let limit = Duration::from_mins(options.minutes + 30);

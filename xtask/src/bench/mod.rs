@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use conure_e2e::progress::step;
 
-use crate::cargo::{self, root, target};
+use crate::cargo::{self, target};
 use crate::{go, trials};
 
 /// The page that has the numbers.
@@ -50,12 +50,12 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
 
 fn compile(packages: &[&str]) -> Result<()> {
     step("compiling what is measured", |step| {
-        let mut build = Command::new("cargo");
-        build.args(["build", "--locked", "--release", "--bins"]);
+        let mut build = cargo::plain("build");
+        build.args(["--locked", "--release", "--bins"]);
         packages.iter().for_each(|package| {
             build.args(["-p", package]);
         });
-        cargo::run(build.current_dir(root()), "bench-build", step)
+        cargo::run(&mut build, "bench-build", step)
     })
 }
 

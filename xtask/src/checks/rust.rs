@@ -1,16 +1,14 @@
 //! Formatting, lints, tests and documentation: what needs neither root nor Kubernetes.
 
-use std::process::Command;
-
 use conure_e2e::cluster::packages;
 
-use crate::cargo::{self, cargo, root};
+use crate::cargo::{self, cargo};
 use crate::report::Report;
 
 pub(super) fn check(report: &mut Report) {
     report.check("formatting", |step| {
-        let mut command = Command::new("cargo");
-        command.args(["fmt", "--all", "--check"]).current_dir(root());
+        let mut command = cargo::plain("fmt");
+        command.args(["--all", "--check"]);
         cargo::run(&mut command, "fmt", step)?;
         Ok(String::new())
     });
