@@ -236,28 +236,6 @@ fn values_that_mean_nothing_are_refused() {
 }
 
 #[test]
-fn charts_take_those_fields_of_kubernetes_types_that_the_definition_takes() {
-    let definition = conure_crd::schema::definition().unwrap();
-    let schema = definition.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
-    let schema = serde_json::to_value(schema).unwrap();
-    let fields = |of: &Value| -> Vec<String> {
-        let of = of.get("items").unwrap_or(of);
-        of["properties"].as_object().unwrap().keys().cloned().collect()
-    };
-    for (chart, names) in [
-        (HA, &["security", "affinity", "tolerations", "topologySpreadConstraints", "extraEnv"][..]),
-        (SINGLE, &["security", "affinity", "tolerations", "topologySpreadConstraints", "extraEnv"]),
-        (OPERATOR, &["affinity", "tolerations"]),
-    ] {
-        let values: Value = serde_json::from_str(&text(&format!("{chart}/values.schema.json"))).unwrap();
-        for name in names {
-            let defined = &schema["properties"]["spec"]["properties"][name];
-            assert_eq!(fields(&values["properties"][name]), fields(defined), "{chart} {name}");
-        }
-    }
-}
-
-#[test]
 fn helm_test_writes_and_reads_through_the_service() {
     for chart in [HA, SINGLE] {
         let objects = render(chart, &["--set", "fullnameOverride=other"]);

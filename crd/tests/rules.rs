@@ -264,6 +264,27 @@ fn charts_take_the_barrier_timeouts_that_the_definition_takes() {
 }
 
 #[test]
+fn charts_take_those_fields_of_kubernetes_types_that_the_definition_takes() {
+    let fields = |of: &Value| -> Vec<String> {
+        let of = of.get("items").unwrap_or(of);
+        of["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    let of_members = ["security", "affinity", "tolerations", "topologySpreadConstraints", "extraEnv"];
+    for (chart, names) in [
+        ("conuredb-ha", &of_members[..]),
+        ("conuredb-single", &of_members),
+        ("conuredb-operator", &["affinity", "tolerations"]),
+    ] {
+        let path = format!("{}/../charts/{chart}/values.schema.json", env!("CARGO_MANIFEST_DIR"));
+        let values: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        for name in names {
+            let defined = &SCHEMA["properties"]["spec"]["properties"][name];
+            assert_eq!(fields(&values["properties"][name]), fields(defined), "{chart} {name}");
+        }
+    }
+}
+
+#[test]
 fn repair_waits_for_some_time() {
     for time in ["1s", "90s", "30m", "24h", "99999h"] {
         assert_accepted("conure", json!({"repair": {"replaceAfter": time}}));

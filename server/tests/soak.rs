@@ -2,7 +2,12 @@
 //!
 //! `cargo xtask soak` sets `CONURE_SOAK_SECONDS` and `CONURE_SOAK_MEMBERS`.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail as loudly as tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests may fail as loudly as tests, and say what they saw"
+)]
 
 #[path = "server/common.rs"]
 #[expect(dead_code, reason = "shared with the tests that are short")]

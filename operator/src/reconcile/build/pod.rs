@@ -92,7 +92,8 @@ fn server(blueprint: &Blueprint<'_>, component: Component) -> Container {
             period_seconds: Some(10),
             ..probe("/livez")
         }),
-        readiness_probe: Some(Probe { failure_threshold: Some(2), period_seconds: Some(2), ..probe(&ready) }),
+        // Often, as every step waits for it; four times, as an election is no reason to leave a member out.
+        readiness_probe: Some(Probe { failure_threshold: Some(4), period_seconds: Some(1), ..probe(&ready) }),
         volume_mounts: Some(vec![
             mount(names::VOLUME, DATA_DIR),
             mount("tmp", "/tmp"),
