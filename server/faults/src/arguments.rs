@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Where history and logs are kept; removed again where nothing is wrong.
     #[arg(long, value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// Fail, too, where one of the faults could not be made or never happened.
+    /// Go on until each of the faults happened, three times as long at most; fail, too, where one could not be made or did not.
     #[arg(long)]
     pub(crate) strict: bool,
     /// Keep history and logs whatever the verdict is.

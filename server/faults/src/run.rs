@@ -21,6 +21,9 @@ use crate::member::{Place, Start};
 use crate::report::{Outcome, progress};
 use crate::{judge, keys, last_reads, possible};
 
+/// For each second that was asked for, a run that waits for a fault to happen goes on for this long at most.
+const EXTENSION_MAX: Duration = Duration::from_secs(3);
+
 /// How often a line says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -72,6 +75,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if outcome.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn never_happened(faults: &[Fault], log: &Log) -> Vec<Fault> {
+    let happened = log.counts();
+    faults.iter().copied().filter(|fault| !happened.contains_key(fault)).collect()
+}
+
 /// What a verdict would say nothing of.
 fn unseen(
     arguments: &Arguments,
@@ -85,9 +93,7 @@ fn unseen(
         unseen.push("no write was acknowledged".to_owned());
     }
     if arguments.strict {
-        let happened = log.counts();
-        let missed = faults.iter().filter(|fault| !happened.contains_key(*fault));
-        unseen.extend(missed.map(|fault| format!("{fault} never happened")));
+        unseen.extend(never_happened(faults, log).iter().map(|fault| format!("{fault} never happened")));
         if faults.contains(&Fault::Snapshot) && log.snapshots() == 0 {
             unseen.push("no snapshot was installed".to_owned());
         }
@@ -142,7 +148,7 @@ async fn drive(
         lanes.spawn(run_lane(scene, lane, faults.to_vec()));
     }
     let began = Instant::now();
-    let watched = watch(arguments, &cluster, &shared, log, &mut lanes).await;
+    let watched = watch(arguments, faults, &cluster, &shared, log, &mut lanes).await;
     let seconds = began.elapsed().as_secs();
     over.cancel();
     note(&cluster, watched);
@@ -192,6 +198,7 @@ fn note(cluster: &Cluster, result: Result<()>) {
 /// Says how far it is until the time is over, somebody interrupts, or something goes wrong.
 async fn watch(
     arguments: &Arguments,
+    faults: &[Fault],
     cluster: &Cluster,
     shared: &Shared,
     log: &Log,
@@ -205,7 +212,13 @@ async fn watch(
     tokio::pin!(end);
     loop {
         tokio::select! {
-            () = &mut end => return Ok(()),
+            () = &mut end => {
+                let waits = arguments.strict && !never_happened(faults, log).is_empty();
+                if !waits || began.elapsed() > EXTENSION_MAX * u32::try_from(arguments.seconds)? {
+                    return Ok(());
+                }
+                end.as_mut().reset(tokio::time::Instant::now() + TELL_EVERY);
+            }
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             _ = tell.tick() => say(&progress(began.elapsed().as_secs(), &shared.counts, log)),

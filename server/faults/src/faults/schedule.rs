@@ -12,13 +12,17 @@ pub(crate) async fn run_lane(mut scene: Scene, lane: Lane, faults: Vec<Fault>) -
     let of_lane: Vec<Fault> = faults.into_iter().filter(|fault| fault.lane() == lane).collect();
     // Each once in some order, then again: a short run has as many kinds as a long one.
     let mut left: Vec<Fault> = Vec::new();
+    // Those that other faults left no member for come first the next time.
+    let mut missed: Vec<Fault> = Vec::new();
     while !of_lane.is_empty() && !scene.stop.is_cancelled() {
         scene.hold(BETWEEN_MS).await;
         if left.is_empty() {
             left.clone_from(&of_lane);
             scene.rng.shuffle(&mut left);
+            left.append(&mut missed);
         }
         let Some(fault) = left.pop() else { break };
+        let before = scene.log.counts().get(&fault).copied();
         if scene.stop.is_cancelled() {
             break;
         }
@@ -37,6 +41,9 @@ pub(crate) async fn run_lane(mut scene: Scene, lane: Lane, faults: Vec<Fault>) -
             Fault::Snapshot => storage::snapshot(&mut scene).await,
         };
         scene.ended(fault);
+        if scene.log.counts().get(&fault).copied() == before {
+            missed.push(fault);
+        }
         done.with_context(|| format!("fault {fault}"))?;
     }
     Ok(())
