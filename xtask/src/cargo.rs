@@ -48,12 +48,16 @@ fn log(name: &str) -> PathBuf {
     logs().join(format!("{name}.log"))
 }
 
-/// Cargo in the checkout. The cargo that runs this program told it where its package is; to a build script below that asks for
-/// the same variable, and does not get it in a build by hand, everything would look changed.
+/// Cargo in the checkout. The cargo that runs this program told it of its package; to a build script below that asks for the
+/// same variables, and does not get them in a build by hand, everything would look changed.
 pub(crate) fn plain(subcommand: &str) -> Command {
     let mut command = Command::new("cargo");
     command.arg(subcommand).current_dir(root()).env("CARGO_TERM_COLOR", "never");
-    command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_MANIFEST_PATH");
+    let of_package =
+        |name: &str| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|begin| name.starts_with(begin));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package)) {
+        command.env_remove(name);
+    }
     command
 }
 
