@@ -72,7 +72,9 @@ impl World {
     /// Starts the clients, which go on until [`World::stop_workload`].
     pub(super) async fn start_workload(&mut self) -> Result<()> {
         let targets = Targets::of(self.cluster.clone());
-        let path = self.settings.output.join("conure-e2e-history.jsonl");
+        // One of its own for each instance: two runs side by side would write over each other's.
+        let instance = self.settings.instance.as_deref().map_or_else(String::new, |name| format!("-{name}"));
+        let path = self.settings.output.join(format!("conure-e2e-history{instance}.jsonl"));
         self.workload = Some(Workload::start(targets.subscribe(), &path, Plan::default())?);
         self.targets = Some(targets);
         self.say(format!("4 writers and 4 readers run; their history is {}", path.display()));
