@@ -1,6 +1,7 @@
 //! Running cargo: always with the same packages and features, so that nothing is compiled twice, and with the tests'
 //! closing lines passed on and counted.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,16 +49,23 @@ fn log(name: &str) -> PathBuf {
     logs().join(format!("{name}.log"))
 }
 
-/// Cargo in the checkout. The cargo that runs this program told it of its package; to a build script below that asks for the
-/// same variables, and does not get them in a build by hand, everything would look changed.
-pub(crate) fn plain(subcommand: &str) -> Command {
-    let mut command = Command::new("cargo");
-    command.arg(subcommand).current_dir(root()).env("CARGO_TERM_COLOR", "never");
+/// Cargo, or a program that calls it, in the checkout. The cargo that runs this program told it of its package; to a build script
+/// below that asks for the same variables, and does not get them in a build by hand, everything would look changed.
+pub(crate) fn compiler(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root()).env("CARGO_TERM_COLOR", "never");
     let of_package =
         |name: &str| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|begin| name.starts_with(begin));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package)) {
         command.env_remove(name);
     }
+    command
+}
+
+/// A cargo command in the checkout.
+pub(crate) fn plain(subcommand: &str) -> Command {
+    let mut command = compiler("cargo");
+    command.arg(subcommand);
     command
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -105,7 +105,7 @@ fn fuzz_target(name: &str, folder: &str, seconds: u64, step: &Step) -> Result<u6
     let build = target().join("fuzz");
     let corpus = build.join("corpus").join(name);
     fs::create_dir_all(&corpus)?;
-    let mut command = Command::new(program);
+    let mut command = cargo::compiler(program);
     command
         .args(["fuzz", "run", "--fuzz-dir", folder, "--target", &triple(), "--target-dir"])
         .arg(&build)
