@@ -249,11 +249,16 @@ fn barrier_timeout_is_one_that_the_server_takes() {
     }
 }
 
+/// What a chart takes as values.
+fn values_schema(chart: &str) -> Value {
+    let path = format!("{}/../charts/{chart}/values.schema.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
 #[test]
 fn charts_take_the_barrier_timeouts_that_the_definition_takes() {
     for chart in ["conuredb-ha", "conuredb-single"] {
-        let path = format!("{}/../charts/{chart}/values.schema.json", env!("CARGO_MANIFEST_DIR"));
-        let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let schema = values_schema(chart);
         let found = schema.pointer("/$defs/serverConfig/properties/barrierTimeout/pattern");
         assert_eq!(
             found.and_then(Value::as_str),
@@ -275,8 +280,7 @@ fn charts_take_those_fields_of_kubernetes_types_that_the_definition_takes() {
         ("conuredb-single", &of_members),
         ("conuredb-operator", &["affinity", "tolerations"]),
     ] {
-        let path = format!("{}/../charts/{chart}/values.schema.json", env!("CARGO_MANIFEST_DIR"));
-        let values: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let values = values_schema(chart);
         for name in names {
             let defined = &SCHEMA["properties"]["spec"]["properties"][name];
             assert_eq!(fields(&values["properties"][name]), fields(defined), "{chart} {name}");

@@ -64,7 +64,7 @@ fn counter(figures: &str, name: &str) -> Result<u64> {
 
 pub(super) async fn deleted_operator_leaves_its_lease_to_the_next(world: &mut World) -> Result<()> {
     world.settled().await?;
-    let before = held_by_the_operator(world).await?;
+    let before = an_operator_holds_it(world).await?;
     let began = Instant::now();
     pods(world).delete(&before, &DeleteParams::default()).await?;
     until("the next operator holds the Lease", PATIENCE, async || {
@@ -95,7 +95,7 @@ pub(super) async fn deleted_operator_leaves_its_lease_to_the_next(world: &mut Wo
 
 pub(super) async fn operator_that_lost_its_lease_ends_and_waits_for_it(world: &mut World) -> Result<()> {
     world.settled().await?;
-    let operator = held_by_the_operator(world).await?;
+    let operator = an_operator_holds_it(world).await?;
     let before = restarts(world, &operator).await?;
     let now = MicroTime(Timestamp::now());
     let stolen = json!({"spec": {
@@ -136,6 +136,12 @@ async fn lease(world: &World) -> Result<Lease> {
     let mut found = leases(world).list(&ListParams::default()).await?.items;
     ensure!(found.len() == 1, "there are {} Leases", found.len());
     found.pop().context("there is no Lease")
+}
+
+/// Waits until the operator works: one that has just been rolled or was killed waits for the Lease of the one before,
+/// and the cluster is Ready all the while.
+async fn an_operator_holds_it(world: &World) -> Result<String> {
+    until("an operator holds the Lease", PATIENCE, async || held_by_the_operator(world).await).await
 }
 
 /// The name of the operator's pod, which is ready and holds the Lease.

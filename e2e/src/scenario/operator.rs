@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::pods::node_id;
+use super::repair::Former;
 use super::scale::voters_are;
 use super::world::{NAMESPACE, OPERATOR_NAMESPACE, PATIENCE, World};
 use super::{node, repair};
@@ -53,31 +53,25 @@ pub(super) async fn killed_operator_carries_on_at_ten_points(world: &mut World) 
         let died = die_while(world, point, change).await;
         // Whatever happened: the steps that follow need an operator that lives.
         live(world).await?;
-        let before = died.with_context(|| format!("while it was to die at {point}"))?;
-        reached(world, change, before).await.with_context(|| format!("after it died at {point}"))?;
+        let former = died.with_context(|| format!("while it was to die at {point}"))?;
+        reached(world, change, former).await.with_context(|| format!("after it died at {point}"))?;
         ensure!(world.cluster.cluster_id().await? == identity, "the cluster's id changed");
     }
     world.settled().await?;
     voters_are(world, 3).await
 }
 
-/// What a member had before it was replaced.
-struct Before {
-    claim: Option<String>,
-    member: String,
-}
-
-async fn die_while(world: &World, point: &str, change: Change) -> Result<Option<Before>> {
+/// Makes the change, of which the operator dies; gives whom it is to replace.
+async fn die_while(world: &World, point: &str, change: Change) -> Result<Option<Former>> {
     die_at(world, point).await?;
-    let mut before = None;
+    let mut former = None;
     match change {
         Change::Scale(voters) => world.ask_for(voters).await?,
         Change::LogLevel(level) => {
             world.cluster.patch(json!({"spec": {"serverConfig": {"logLevel": level}}})).await?;
         }
         Change::Replace(pod) => {
-            let claim = repair::claim_uid(world, pod).await?;
-            before = Some(Before { claim, member: node_id(world, pod).await? });
+            former = Some(Former::of(world, pod).await?);
             repair::ask(world, pod).await?;
         }
         Change::Create(name) => {
@@ -88,26 +82,26 @@ async fn die_while(world: &World, point: &str, change: Change) -> Result<Option<
         }
     }
     has_died(world, point).await?;
-    Ok(before)
+    Ok(former)
 }
 
-async fn reached(world: &World, change: Change, before: Option<Before>) -> Result<()> {
-    match (change, before) {
-        (Change::Scale(voters), _) => {
-            world.cluster.ready(voters, voters % 2 == 0, PATIENCE).await?;
+async fn reached(world: &World, change: Change, former: Option<Former>) -> Result<()> {
+    if let Some(former) = former {
+        return former.started_over(world).await;
+    }
+    match change {
+        Change::Scale(voters) => {
+            world.scaled(voters).await?;
             let all = usize::try_from(voters + 1 - voters % 2)?;
             voters_are(world, all).await
         }
-        (Change::Replace(pod), Some(before)) => {
-            repair::started_over(world, pod, before.claim.as_deref(), &before.member).await
-        }
-        (Change::Create(name), _) => {
+        Change::Create(name) => {
             let cluster = Cluster::new(&world.access, NAMESPACE, name);
             cluster.ready(1, false, PATIENCE).await?;
             cluster.resources().delete(name, &DeleteParams::default()).await?;
             Ok(())
         }
-        (_, _) => world.settled().await,
+        Change::LogLevel(_) | Change::Replace(_) | Change::Budget(_) => world.settled().await,
     }
 }
 

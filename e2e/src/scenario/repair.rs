@@ -31,9 +31,9 @@ pub(super) async fn follower_and_leader_are_replaced_when_asked(world: &mut Worl
 
 /// Asks for a new volume, and waits until the member has it.
 async fn replace(world: &World, pod: &str) -> Result<()> {
-    let (claim, member) = (claim_uid(world, pod).await?, node_id(world, pod).await?);
+    let former = Former::of(world, pod).await?;
     ask(world, pod).await?;
-    started_over(world, pod, claim.as_deref(), &member).await
+    former.started_over(world).await
 }
 
 pub(super) async fn ask(world: &World, pod: &str) -> Result<()> {
@@ -50,13 +50,13 @@ pub(super) async fn claims_deleted_under_their_members_are_made_anew_one_at_a_ti
     let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
     let mut before = Vec::new();
     for pod in pods {
-        before.push((pod, claim_uid(world, pod).await?, node_id(world, pod).await?));
+        before.push(Former::of(world, pod).await?);
     }
     for pod in pods {
         claims.delete(&names::volume_claim(pod), &DeleteParams::default()).await?;
     }
-    for (pod, claim, member) in before {
-        started_over(world, pod, claim.as_deref(), &member).await?;
+    for former in before {
+        former.started_over(world).await?;
     }
     world.told(&pods.map(|pod| ("MemberReplaced", pod))).await
 }
@@ -73,11 +73,11 @@ pub(super) async fn member_of_a_lost_node_starts_over_on_another(world: &mut Wor
     let leader = world.cluster.leader().await?;
     let node = world.cluster.node_of(&leader).await?;
     operator::leave(world, &node).await?;
-    let (claim, member) = (claim_uid(world, &leader).await?, node_id(world, &leader).await?);
+    let former = Former::of(world, &leader).await?;
     world.say(format!("{node} with the leader {leader} is lost"));
     let faults = world.faults()?;
     faults.cut_off(&node)?;
-    let outcome = started_over(world, &leader, claim.as_deref(), &member).await;
+    let outcome = former.started_over(world).await;
     let moved = world.cluster.node_of(&leader).await;
     faults.heal(&node)?;
     outcome?;
@@ -99,30 +99,46 @@ pub(super) async fn follower_with_damaged_data_starts_over_by_itself(world: &mut
     let leader = world.cluster.leader().await?;
     let follower = ["conure-0", "conure-1"].into_iter().find(|name| **name != *leader);
     let pod = follower.context("there is no follower")?;
-    let (claim, member) = (claim_uid(world, pod).await?, node_id(world, pod).await?);
+    let former = Former::of(world, pod).await?;
     // The last letter of the member's name in its identity, which nothing writes while the member lives.
     let flip = "printf X | dd of=/data/identity bs=1 seek=20 conv=notrunc";
     world.access.kubectl(&["--namespace", NAMESPACE, "exec", pod, "--", "sh", "-c", flip]).await?;
     world.say(format!("the identity of {pod} is damaged, and it starts again"));
     world.cluster.delete_pod(pod, true).await?;
-    started_over(world, pod, claim.as_deref(), &member).await?;
+    former.started_over(world).await?;
     world.told(&[("DataDamaged", pod), ("MemberReplaced", pod)]).await
 }
 
-/// Waits until the member has a new volume and is a new member, with the cluster Ready.
-pub(super) async fn started_over(world: &World, pod: &str, claim: Option<&str>, member: &str) -> Result<()> {
-    until(&format!("{pod} has a new volume"), PATIENCE, async || {
-        let now = claim_uid(world, pod).await?;
-        ensure!(now.is_some() && now.as_deref() != claim, "its claim is {now:?}");
-        Ok(())
-    })
-    .await?;
-    world.settled().await?;
-    ensure!(node_id(world, pod).await? != member, "{pod} is the member that it was");
-    voters_are(world, 3).await
+/// A member and its volume, as they were.
+pub(super) struct Former {
+    pod: String,
+    claim: Option<String>,
+    node_id: String,
 }
 
-pub(super) async fn claim_uid(world: &World, pod: &str) -> Result<Option<String>> {
+impl Former {
+    /// Those of this pod now.
+    pub(super) async fn of(world: &World, pod: &str) -> Result<Self> {
+        let (claim, node_id) = (claim_uid(world, pod).await?, node_id(world, pod).await?);
+        Ok(Self { pod: pod.to_owned(), claim, node_id })
+    }
+
+    /// Waits until the pod has a new volume and is a new member, with the cluster Ready.
+    pub(super) async fn started_over(&self, world: &World) -> Result<()> {
+        let pod = &self.pod;
+        until(&format!("{pod} has a new volume"), PATIENCE, async || {
+            let now = claim_uid(world, pod).await?;
+            ensure!(now.is_some() && now != self.claim, "its claim is {now:?}");
+            Ok(())
+        })
+        .await?;
+        world.settled().await?;
+        ensure!(node_id(world, pod).await? != self.node_id, "{pod} is the member that it was");
+        voters_are(world, 3).await
+    }
+}
+
+async fn claim_uid(world: &World, pod: &str) -> Result<Option<String>> {
     let claims = world.access.api::<PersistentVolumeClaim>(NAMESPACE);
     Ok(claims.get_opt(&names::volume_claim(pod)).await?.and_then(|claim| claim.metadata.uid))
 }

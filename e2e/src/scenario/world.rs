@@ -120,9 +120,14 @@ impl World {
     pub(super) async fn scale(&self, voters: i32) -> Result<()> {
         let began = Instant::now();
         self.ask_for(voters).await?;
-        self.cluster.ready(voters, voters % 2 == 0, PATIENCE).await?;
+        self.scaled(voters).await?;
         self.say(format!("scaled to {voters} in {:.1} s", began.elapsed().as_secs_f64()));
         Ok(())
+    }
+
+    /// Waits until there are so many data members, and an arbiter where the number is even.
+    pub(super) async fn scaled(&self, voters: i32) -> Result<()> {
+        self.cluster.ready(voters, voters % 2 == 0, PATIENCE).await
     }
 
     /// `kubectl scale`.

@@ -21,8 +21,8 @@ use crate::member::{Place, Start};
 use crate::report::{Outcome, progress};
 use crate::{judge, keys, last_reads, possible};
 
-/// For each second that was asked for, a run that waits for a fault to happen goes on for this long at most.
-const EXTENSION_MAX: Duration = Duration::from_secs(3);
+/// How many times as long as asked for a run goes on that waits for a fault to happen.
+const EXTENSION_MAX: u64 = 3;
 
 /// How often a line says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -213,7 +213,7 @@ async fn watch(
         tokio::select! {
             () = &mut end => {
                 let waits = arguments.strict && !never_happened(faults, log).is_empty();
-                if !waits || began.elapsed() > EXTENSION_MAX * u32::try_from(arguments.seconds)? {
+                if !waits || began.elapsed().as_secs() >= arguments.seconds.saturating_mul(EXTENSION_MAX) {
                     return Ok(());
                 }
                 end.as_mut().reset(tokio::time::Instant::now() + TELL_EVERY);

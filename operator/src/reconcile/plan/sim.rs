@@ -307,12 +307,14 @@ impl Sim {
             Action::Evict(slot) => {
                 let pod = &self.world.pods[&slot];
                 assert!(pod.outdated, "{slot} has the present template and would be evicted");
-                if !pod.stuck && self.config().entry(slot).is_some() {
-                    let others = |e: &&Entry| e.slot != Some(slot);
-                    let down = self.config().clone().voters().filter(others).any(|e| !self.world.lives(e));
+                let config = self.world.config.as_ref().filter(|config| config.entry(slot).is_some());
+                if let Some(config) = config
+                    && !pod.stuck
+                {
+                    let down = config.voters().any(|e| e.slot != Some(slot) && !self.world.lives(e));
                     assert!(!down, "a pod is evicted while another is down");
-                    let leads = self.config().leader == slot.name("c");
-                    let data = self.config().voters().filter(|e| e.slot.is_some_and(Slot::holds_data));
+                    let leads = config.leader == slot.name("c");
+                    let data = config.voters().filter(|e| e.slot.is_some_and(Slot::holds_data));
                     assert!(!leads || data.count() == 1, "the leader is evicted before it handed over");
                 }
                 self.world.pods.insert(slot, healthy());

@@ -212,13 +212,12 @@ fn a_bad_template_stops_at_the_first_pod_and_is_undone_there() {
 
 #[test]
 fn a_silent_pod_of_an_earlier_template_that_is_no_member_yet_is_replaced() {
-    let five = FIVE;
     let mut world = settled(THREE);
-    world.voters_size = five.voters();
+    world.voters_size = FIVE.voters();
     world.pods.insert(Slot::voter(2), Pod::default());
-    assert!(matches!(plan(five, &world), Step::Wait(_)));
+    assert!(matches!(plan(FIVE, &world), Step::Wait(_)));
     world.pods.insert(Slot::voter(2), Pod { outdated: true, ..Pod::default() });
-    assert_eq!(plan(five, &world), Step::Act(Action::Evict(Slot::voter(2))));
+    assert_eq!(plan(FIVE, &world), Step::Act(Action::Evict(Slot::voter(2))));
     let mut unborn = World { revisions_known: true, ..World::default() };
     unborn.pods.insert(Slot::BOOTSTRAP, Pod { outdated: true, ..Pod::default() });
     assert_eq!(plan(THREE, &unborn), Step::Act(Action::Evict(Slot::BOOTSTRAP)));
