@@ -1,5 +1,6 @@
 //! The one change that the plan chose, made.
 
+mod evict;
 mod replace;
 mod volume;
 
@@ -8,9 +9,7 @@ use std::time::Duration;
 use conure_client::api::Suffrage;
 use conure_client::{Client as MemberClient, ClientError};
 use conure_crd::names::{self, Component};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{EvictParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::apply::{self, ApplyError};
 use super::build::{self, Blueprint, TOKEN_KEY};
@@ -112,7 +111,7 @@ pub async fn act(
         Action::Recover(slot) => replace::recover(context, observed, blueprint, slot).await,
         Action::Fence(slot) => replace::fence(context, observed, blueprint, slot).await,
         Action::DeleteVolume(slot) => volume::delete(context, observed, blueprint, slot).await,
-        Action::Evict(slot) => evict(context, blueprint, slot).await,
+        Action::Evict(slot) => evict::evict(context, observed, blueprint, slot).await,
     }
 }
 
@@ -204,48 +203,6 @@ async fn resize(
     let set = component.stateful_set(blueprint.name);
     let reason = if to > before { "ScaledUp" } else { "ScaledDown" };
     Ok(Outcome::Done { reason, note: format!("StatefulSet {set} from {before} to {to} pods") })
-}
-
-async fn evict(context: &Context, blueprint: &Blueprint<'_>, slot: Slot) -> Result<Outcome, ActError> {
-    let pod = slot.name(blueprint.name);
-    let evicted = ask_eviction(context, blueprint, &pod).await?;
-    Ok(evicted.unwrap_or_else(|| {
-        let note = format!("{pod} is replaced, to run the present template");
-        Outcome::Done { reason: "PodReplaced", note }
-    }))
-}
-
-/// Evicts a pod; an outcome where a disruption budget holds it back.
-async fn ask_eviction(
-    context: &Context,
-    blueprint: &Blueprint<'_>,
-    pod: &str,
-) -> Result<Option<Outcome>, ActError> {
-    failpoint::pass("before_evict");
-    let evicted = eviction(context, blueprint, pod, false).await?;
-    failpoint::pass("after_evict");
-    Ok(evicted)
-}
-
-/// The same, or with `dry_run` whether it would be held back.
-async fn eviction(
-    context: &Context,
-    blueprint: &Blueprint<'_>,
-    pod: &str,
-    dry_run: bool,
-) -> Result<Option<Outcome>, ActError> {
-    let post_options = PostParams { dry_run, ..PostParams::default() };
-    let params = EvictParams { post_options, ..EvictParams::default() };
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), blueprint.namespace);
-    match pods.evict(pod, &params).await {
-        Ok(_) => Ok(None),
-        Err(kube::Error::Api(status)) if status.code == 429 => {
-            let why = format!("the disruption budget holds {pod} back: {}", status.message);
-            Ok(Some(Outcome::Later(why)))
-        }
-        Err(kube::Error::Api(status)) if status.code == 404 => Err(ActError::Gone(pod.to_owned())),
-        Err(source) => Err(ActError::Evict { pod: pod.to_owned(), source }),
-    }
 }
 
 async fn write_set(

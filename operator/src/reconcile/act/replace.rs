@@ -6,7 +6,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::{ActError, Outcome, ask_eviction, eviction, volume};
+use super::{ActError, Outcome, evict, volume};
 use crate::context::Context;
 use crate::failpoint;
 use crate::reconcile::apply::MANAGER;
@@ -79,7 +79,7 @@ pub(super) async fn replace(
 ) -> Result<Outcome, ActError> {
     let pod = slot.name(blueprint.name);
     let serves = observed.pods.get(&pod).is_some_and(view::is_ready);
-    if serves && let Some(later) = eviction(context, blueprint, &pod, true).await? {
+    if serves && let Some(later) = evict::would_be_held_back(context, observed, blueprint, &pod).await? {
         return Ok(later);
     }
     if let Ok(live) = volume::claim_of(observed, &pod)
@@ -88,7 +88,7 @@ pub(super) async fn replace(
         volume::delete_claim(context, blueprint, live).await?;
     }
     if serves {
-        if let Some(later) = ask_eviction(context, blueprint, &pod).await? {
+        if let Some(later) = evict::ask(context, observed, blueprint, &pod).await? {
             return Ok(later);
         }
     } else {
