@@ -115,6 +115,8 @@ reasons! {
     TLSNotSupported: &[PROGRESSING, AVAILABLE, DEGRADED, EVENT];
     /// A member's volume belongs to another cluster.
     ForeignVolume: &[PROGRESSING, DEGRADED, EVENT];
+    /// Volumes under the names of members to come are somebody else's.
+    VolumesNotOurs: &[PROGRESSING, DEGRADED, EVENT];
     /// All volumes of a cluster that was born are empty.
     DataGone: &[PROGRESSING, DEGRADED, EVENT];
     /// A member of before the recovery may hold more, and is kept as it is.

@@ -253,6 +253,11 @@ pub fn world(
         },
         replace_asked: replace_asked(observed).and_then(|name| Slot::parse(&cluster, name)),
         volumes: volumes(observed, now),
+        strange_volumes: observed
+            .strange_claims
+            .iter()
+            .filter_map(|claim| Slot::parse(&cluster, names::claimant(claim)?))
+            .collect(),
         config: config(observed, identity),
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! **Invariant:** nothing here changes anything, and nothing is remembered from one reconcile to the next.
 
+mod claims;
 mod damage;
 mod members;
 mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use conure_crd::ConureCluster;
 use conure_crd::names::{self, Component};
@@ -51,8 +52,10 @@ pub struct Observed {
     pub secret: Option<Secret>,
     /// The pods, by name.
     pub pods: BTreeMap<String, Pod>,
-    /// The claims, by name: before birth every claim that the cluster's pods would take, then those that they have.
+    /// The claims, by name: before birth every claim that the cluster's pods would take, then those with its labels.
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
+    /// Claims without the cluster's labels that a pod to come would take, by name.
+    pub strange_claims: BTreeSet<String>,
     /// What the members answered, by name.
     pub answers: BTreeMap<String, MemberAnswer>,
     /// What is wrong with the Secret, pods and claims.
@@ -70,6 +73,7 @@ impl Observed {
             secret: None,
             pods: BTreeMap::new(),
             claims: BTreeMap::new(),
+            strange_claims: BTreeSet::new(),
             answers: BTreeMap::new(),
             troubles: Vec::new(),
         }
@@ -150,10 +154,10 @@ pub async fn observe(client: &Client, namespace: &str, name: &str) -> Result<Opt
     };
     let pods = pods.into_iter().filter(|pod| names::parse_pod(name, &pod.name_any()).is_some());
     observed.pods = pods.map(|pod| (pod.name_any(), pod)).collect();
-    let (claims, answers) = tokio::try_join!(claims(client, namespace, name, &observed), async {
+    let (claims, answers) = tokio::try_join!(claims::list(client, namespace, &observed), async {
         Ok(ask_all(observed.addresses()).await)
     },)?;
-    observed.claims = claims;
+    (observed.claims, observed.strange_claims) = claims::told_apart(claims, &observed);
     observed.answers = answers;
     observed.troubles = troubles(client, namespace, &observed).await?;
     Ok(Some(observed))
@@ -163,23 +167,6 @@ pub async fn observe(client: &Client, namespace: &str, name: &str) -> Result<Opt
 fn selector(name: &str) -> String {
     let labels = names::selector_labels(name);
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
-}
-
-async fn claims(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    observed: &Observed,
-) -> Result<BTreeMap<String, PersistentVolumeClaim>, ObserveError> {
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    let born = observed.sets.values().any(|set| set.annotations().contains_key(super::build::BOOTSTRAPPED));
-    // A StatefulSet takes whatever claim has the right name, so until the cluster is born labels do not count.
-    let params = if born { ListParams::default().labels(&selector(name)) } else { ListParams::default() };
-    let list = claims.list(&params).await.map_err(|source| ObserveError { what: "volumes", source })?;
-    let ours = |claim: &PersistentVolumeClaim| {
-        names::claimant(&claim.name_any()).is_some_and(|pod| names::parse_pod(name, pod).is_some())
-    };
-    Ok(list.into_iter().filter(ours).map(|claim| (claim.name_any(), claim)).collect())
 }
 
 /// What is wrong with the Secret and with pods; for claims that stay unbound, their events say it.

@@ -41,14 +41,21 @@ pub(super) fn find_again(wish: Wish, world: &World, config: &Config) -> Option<S
 }
 
 /// Pods for every member that is wanted or still in the configuration, once no volume under their names is on its way
-/// out: a pod would wait for it without a word of why.
+/// out, as a pod would wait for it without a word of why, and none is somebody else's, as a pod would take it.
 fn make_room(wish: Wish, world: &World, config: &Config) -> Option<Step> {
     let voters = voters_needed(wish, config);
     let arbiter = (arbiter_needed(wish, config) && world.arbiter_size == 0).then_some(Slot::ARBITER);
-    let coming = (world.voters_size..voters).map(Slot::voter).chain(arbiter);
-    let leaving: Vec<Slot> = coming.filter(|slot| world.volume_leaves(*slot)).collect();
+    let coming: Vec<Slot> = (world.voters_size..voters).map(Slot::voter).chain(arbiter).collect();
+    let those = |wanted: &dyn Fn(&Slot) -> bool| -> Vec<Slot> {
+        coming.iter().copied().filter(|slot| wanted(slot)).collect()
+    };
+    let leaving = those(&|slot| world.volume_leaves(*slot));
     if !leaving.is_empty() {
         return Some(Step::Wait(Waiting::VolumesLeaving(leaving)));
+    }
+    let strange = those(&|slot| world.strange_volumes.contains(slot));
+    if !strange.is_empty() {
+        return Some(Step::Wait(Waiting::StrangeVolumes(strange)));
     }
     if world.voters_size < voters {
         return Some(Step::Act(Action::ResizeVoters(voters)));

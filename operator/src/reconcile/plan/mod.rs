@@ -179,6 +179,8 @@ pub enum Waiting {
     DamagedComers(Vec<Slot>),
     /// The volumes under the names of these members, which are to come, are gone.
     VolumesLeaving(Vec<Slot>),
+    /// Someone says what to do with volumes of others under the names of these members, which are to come.
+    StrangeVolumes(Vec<Slot>),
     /// The pods of these former members are gone, so that their volumes can go.
     PodsLeaving(Vec<Slot>),
     /// The StatefulSets' controller has seen their present template, so that outdated pods can be told.

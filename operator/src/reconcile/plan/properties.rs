@@ -87,10 +87,14 @@ proptest! {
         detours in proptest::collection::vec((wishes(), 0_usize..12, faults(), slots()), 0..4),
         last in wishes(),
         discards in any::<[bool; 4]>(),
+        strange in proptest::collection::btree_set(slots(), 0..3),
     ) {
         let mut sim = Sim::settled(from);
         for ((wish, steps, faults, learner), discards) in detours.into_iter().zip(discards) {
             sim.discards = discards;
+            // Where a member has a volume nobody else's can be.
+            let free = |slot: &&Slot| !sim.world.volumes.contains_key(slot) && !sim.world.pods.contains_key(slot);
+            sim.world.strange_volumes = strange.iter().filter(free).copied().collect();
             for (slot, fault) in faults {
                 let mut broken = sim.clone();
                 broken.break_down(slot, fault);
@@ -113,6 +117,8 @@ proptest! {
                 }
             }
         }
+        // Whoever made them takes them away.
+        sim.world.strange_volumes.clear();
         sim.run(last, |_| {});
     }
 

@@ -150,6 +150,18 @@ fn growing_again_waits_for_an_old_volume_to_be_gone() {
 }
 
 #[test]
+fn growing_waits_while_a_volume_of_somebody_else_has_the_name_of_one_to_come() {
+    let mut world = settled(THREE);
+    world.strange_volumes.insert(Slot::voter(3));
+    assert_eq!(plan(THREE, &world), Step::Done, "nobody would take it");
+    assert_eq!(plan(FIVE, &world), Step::Wait(Waiting::StrangeVolumes(vec![Slot::voter(3)])));
+    let with_arbiter = Wish { data: 3, arbiter: true };
+    world.strange_volumes = [Slot::ARBITER].into();
+    assert_eq!(plan(with_arbiter, &world), Step::Wait(Waiting::StrangeVolumes(vec![Slot::ARBITER])));
+    assert_eq!(plan(FIVE, &world), Step::Act(Action::ResizeVoters(4)));
+}
+
+#[test]
 fn a_volume_is_deleted_only_where_it_was_given_up_and_its_pod_is_gone() {
     let mut world = settled(THREE);
     world.volumes.insert(Slot::voter(2), Volume::default());

@@ -1,6 +1,6 @@
 //! What the plan looks at: plain facts, as observed just now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use conure_crd::names::{self, Component};
@@ -223,6 +223,8 @@ pub struct World {
     pub replace_asked: Option<Slot>,
     /// The claims that there are.
     pub volumes: BTreeMap<Slot, Volume>,
+    /// Slots without a pod under whose names there are claims of somebody else.
+    pub strange_volumes: BTreeSet<Slot>,
     /// The committed configuration; `None` where no leader answers.
     pub config: Option<Config>,
 }

@@ -1,5 +1,7 @@
 //! What is waited for, in words.
 
+use conure_crd::names::{selector_labels, volume_claim};
+
 use super::super::observe::ask_to_replace;
 use super::super::plan::{Cause, Slot, Waiting};
 
@@ -14,6 +16,7 @@ pub(super) fn is_blocked(waiting: &Waiting) -> bool {
             | Waiting::VolumeReplaced
             | Waiting::Foreign(..)
             | Waiting::LeftBehind(_)
+            | Waiting::StrangeVolumes(_)
             | Waiting::DataGone
     )
 }
@@ -105,6 +108,19 @@ pub(super) fn words(waiting: &Waiting, cluster: &str) -> (&'static str, String) 
             "OldVolumesLeaving",
             format!("{} come when the volumes from before under their names are gone", names(slots, cluster)),
         ),
+        Waiting::StrangeVolumes(slots) => {
+            let claims: Vec<String> =
+                slots.iter().map(|slot| volume_claim(&slot.name(cluster))).collect();
+            let claims = claims.join(" ");
+            let labels: Vec<String> =
+                selector_labels(cluster).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let message = format!(
+                "{claims} would become the volumes of members to come and are not this cluster's: kubectl delete pvc {claims} if \
+                 nobody needs their data; to have them used, kubectl label pvc {claims} {}",
+                labels.join(" ")
+            );
+            ("VolumesNotOurs", message)
+        }
         Waiting::PodsLeaving(slots) => (
             "Scaling",
             format!("the pods {} end, then their volumes are deleted", names(slots, cluster)),
@@ -131,7 +147,7 @@ fn others_first(slot: Slot, cause: Cause, others: &str, cluster: &str) -> (&'sta
     }
     let mut message = format!("{pod} starts over on a new volume once these are up: {others}");
     if cause == Cause::Asked {
-        let claim = conure_crd::names::volume_claim(&pod);
+        let claim = volume_claim(&pod);
         message += &format!("; to take the request back: kubectl annotate pvc {claim} conuredb.dev/replace-");
     }
     ("ReplaceWouldLoseQuorum", message)

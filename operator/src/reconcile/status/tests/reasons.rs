@@ -38,6 +38,7 @@ fn every_step() -> Vec<Step> {
         Waiting::DamagedAgain(slot),
         Waiting::DamagedComers(vec![slot]),
         Waiting::VolumesLeaving(vec![slot]),
+        Waiting::StrangeVolumes(vec![slot]),
         Waiting::PodsLeaving(vec![slot]),
         Waiting::Revisions,
         Waiting::Rollout(others.clone()),
