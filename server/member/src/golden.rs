@@ -318,12 +318,13 @@ fn what_is_on_the_disk_is_as_kept() {
         removed: BTreeSet::from([1, 2]),
     };
     golden("tree-applied", &applied);
-    for (name, state) in [
-        ("fresh", State::Fresh),
-        ("founding", State::Founding),
-        ("member", State::Member),
-        ("released", State::Released),
-        ("removed", State::Removed),
+    for (name, state, role) in [
+        ("fresh", State::Fresh, Role::Data),
+        ("founding", State::Founding, Role::Data),
+        ("member", State::Member, Role::Data),
+        ("released", State::Released, Role::Data),
+        ("removed", State::Removed, Role::Data),
+        ("arbiter", State::Member, Role::Arbiter),
     ] {
         let identity = Identity {
             name: "node1".into(),
@@ -331,7 +332,7 @@ fn what_is_on_the_disk_is_as_kept() {
             cluster_id: "cluster".into(),
             incarnation: 2,
             state,
-            role: Role::Data,
+            role,
         };
         let bytes = kept(&format!("identity-{name}"), &identity.encode().unwrap());
         assert_eq!(identity::decode(&bytes).unwrap(), identity);

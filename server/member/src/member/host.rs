@@ -135,7 +135,8 @@ impl Host for HostCore {
             return Err(Box::new(other("this connection was not opened for that")));
         };
         if with_data != (node.role == Role::Data) {
-            return Err(Box::new(other("data members take snapshots with data, arbiters without")));
+            let why = "data members take snapshots with data, arbiters without";
+            return Err(Box::new(self.refused_snapshot(why)));
         }
         let known = node.metrics().vote;
         if known > vote {

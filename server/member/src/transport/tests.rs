@@ -4,6 +4,7 @@
 #![cfg(not(feature = "simulation"))]
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,8 +49,8 @@ fn index_of(request: &Request) -> u64 {
     }
 }
 
-async fn link(addr: String) -> Link {
-    let mut dialer = Dialer {
+fn dialer() -> Dialer {
+    Dialer {
         cluster_id: "c".into(),
         incarnation: 1,
         node_id: LEADER,
@@ -57,8 +58,11 @@ async fn link(addr: String) -> Link {
         other_version: Arc::default(),
         snapshot_rate: None,
         addresses: Addresses::default(),
-    };
-    dialer.new_client(8, &Peer { raft_addr: addr, ..Peer::default() }).await
+    }
+}
+
+async fn link(addr: String) -> Link {
+    dialer().new_client(8, &Peer { raft_addr: addr, ..Peer::default() }).await
 }
 
 /// How each append that `link` is given ends: the index up to which the other side holds the log, or an error.
@@ -137,7 +141,7 @@ async fn appends_are_sent_and_begun_while_others_are_unanswered_and_in_order() {
     assert_eq!(*slow.order.lock().unwrap(), wanted);
     // The link goes on with the same connection.
     assert_eq!(ends(&mut link, 40..41).await, [Ok(40)]);
-    assert_eq!(counters.accepted.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(counters.accepted.load(Ordering::Relaxed), 1);
     stop.cancel();
     serving.await.unwrap();
 }
@@ -173,6 +177,34 @@ async fn between(indexes: Range<u64>, other: impl AsyncFnOnce(TcpListener)) -> V
     let (answered, heard) = tokio::join!(sending, timeout(PATIENCE, other(listener)));
     heard.expect("the other end is through");
     answered
+}
+
+#[tokio::test]
+async fn a_member_of_another_major_version_refuses_with_its_version_and_is_told_of_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let dialer = dialer();
+    let refusing = async {
+        for _ in 0..2 {
+            let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+            let _: Hello = receive(&mut stream, HELLO_MAX).await.unwrap();
+            send(&mut stream, &Greeting::Refused(RefusedHello::Protocol(2)), HELLO_MAX).await.unwrap();
+        }
+    };
+    let asking = async {
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            answers.push(dialer.ask(8, &addr, &Request::ReadIndex, PATIENCE).await);
+        }
+        answers
+    };
+    let (answers, ()) = tokio::join!(asking, refusing);
+    for answer in answers {
+        let error = answer.expect_err("it was refused").to_string();
+        assert!(error.contains("protocol 2"), "{error}");
+    }
+    assert!(dialer.other_version.load(Ordering::Relaxed));
+    assert!(!dialer.removed.is_cancelled(), "only a member of the same version can say that");
 }
 
 #[tokio::test]
