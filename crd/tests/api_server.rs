@@ -76,6 +76,7 @@ fn api_server_takes_what_is_right_and_refuses_what_cannot_work() {
     examples_are_taken();
     charts_are_taken();
     clusters_that_cannot_work_are_refused();
+    unknown_fields_are_warned_of();
 }
 
 fn examples_are_taken() {
@@ -118,6 +119,15 @@ fn charts_are_taken() {
     ] {
         let common = ["template", "c", "--namespace", "default", "--no-hooks"];
         dry_run(&helm(&[&common, values].concat()).unwrap()).unwrap();
+    }
+}
+
+/// Where a client does not ask for a refusal, as those of GitOps do not.
+fn unknown_fields_are_warned_of() {
+    let misplaced = cluster("a", &json!({"replicas": 3, "voters": {"pvc": {"sise": "1Gi"}}}));
+    let said = kubectl(&["create", "--dry-run=server", "--validate=warn", "-f", "-"], &misplaced).unwrap();
+    for field in ["spec.replicas", "spec.voters.pvc.sise"] {
+        assert!(said.contains(&format!("unknown field \"{field}\"")), "{field}: {said}");
     }
 }
 
