@@ -95,6 +95,24 @@ pub(super) async fn image_that_cannot_be_pulled_is_named_and_mended(world: &mut 
     Ok(())
 }
 
+/// The operator's own image: it is on every node, and its program does not know what the server is told.
+pub(super) async fn image_without_the_server_is_named_and_mended(world: &mut World) -> Result<()> {
+    world.access.present_namespace(NAMESPACE).await?;
+    let other = &world.settings.operator_image;
+    let mut manifest = world.manifest("foreign", 1);
+    merge(&mut manifest, &json!({"spec": {"image": {"repository": other.repository, "tag": other.tag}}}));
+    world.access.apply(NAMESPACE, &manifest.to_string()).await?;
+    let cluster = Cluster::new(&world.access, NAMESPACE, "foreign");
+    names_cause(world, &cluster, "unexpected argument '--bootstrap'").await?;
+    let (reason, message) = cluster.condition("Degraded", "True", PATIENCE).await?;
+    ensure!(reason == "CrashLooping" && message.contains("foreign-bootstrap-0"), "{reason}: {message}");
+    let server = world.manifest("foreign", 1);
+    cluster.patch(json!({"spec": {"image": server["spec"]["image"]}})).await?;
+    cluster.ready(1, false, PATIENCE).await.context("after the mend")?;
+    cluster.resources().delete("foreign", &DeleteParams::default()).await?;
+    Ok(())
+}
+
 pub(super) async fn absent_storage_class_is_named_and_mended(world: &mut World) -> Result<()> {
     world.access.present_namespace(NAMESPACE).await?;
     let classes: Api<StorageClass> = Api::all(world.access.client());

@@ -48,7 +48,7 @@ pub(super) async fn scaling_was_counted(world: &World) -> Result<()> {
 }
 
 /// What the operator shows, through the API server and its Service.
-async fn figures(world: &World) -> Result<String> {
+pub(super) async fn figures(world: &World) -> Result<String> {
     let services = world.access.api::<Service>(OPERATOR_NAMESPACE).list(&ListParams::default()).await?.items;
     let name = services.into_iter().filter_map(|service| service.metadata.name).next();
     let name = name.context("the operator has no Service")?;

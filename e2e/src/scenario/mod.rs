@@ -104,6 +104,7 @@ pub const STEPS: &[Step] = &[
     step!(under load bad_input::invalid_clusters_are_refused_with_the_mend),
     step!(under load bad_input::template_that_the_api_server_refuses_is_named_and_never_ready),
     step!(under load bad_input::image_that_cannot_be_pulled_is_named_and_mended),
+    step!(under load bad_input::image_without_the_server_is_named_and_mended),
     step!(under load bad_input::absent_storage_class_is_named_and_mended),
     step!(under load bad_input::storage_that_cannot_grow_is_named_and_the_size_may_be_taken_back),
     step!(under load verdict::no_acknowledged_write_was_lost_and_no_read_was_old),

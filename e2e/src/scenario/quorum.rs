@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::DeleteParams;
 use serde_json::json;
 
+use super::lease;
 use super::world::{PATIENCE, World};
 use crate::kubernetes::{Cluster, until};
 
@@ -25,6 +26,22 @@ pub(super) async fn cluster_goes_on_after_three_of_five_volumes_were_lost(world:
 
     let (reason, message) = cluster.condition("QuorumLost", "True", PATIENCE).await?;
     world.say(format!("{reason}: {message}"));
+    let event = format!("ConureCluster/{}", cluster.name);
+    until(&format!("an event says {reason}"), PATIENCE, async || {
+        let events = world.access.events(NAMESPACE).await?;
+        let said = events.iter().any(|said| said.about == event && said.reason == reason);
+        ensure!(said, "{} events say something else", events.len());
+        Ok(())
+    })
+    .await?;
+    let labels = format!("namespace=\"{NAMESPACE}\",name=\"{}\",condition=\"QuorumLost\"", cluster.name);
+    let figure = format!("conure_operator_cluster_condition{{{labels}}} 1");
+    until("the figures say so", PATIENCE, async || {
+        let figures = lease::figures(world).await?;
+        ensure!(figures.lines().any(|line| line == figure), "{figure} is not in\n{figures}");
+        Ok(())
+    })
+    .await?;
     ensure!(LOST.iter().all(|pod| message.contains(pod)), "the message does not name who is missing");
     ensure!(message.contains("spec.recovery {memberName: "), "the message does not say how to go on");
     let survivor = message.split("memberName: ").nth(1).and_then(|rest| rest.split(',').next());
