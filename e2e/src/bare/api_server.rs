@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 
 use crate::cluster::control_plane::{apiserver_basics, client_arguments, etcd_arguments};
 use crate::cluster::paths::Paths;
@@ -109,6 +111,14 @@ impl ApiServer {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// The way to it as a service account: with its rights and no others.
+    pub async fn client_of(&self, namespace: &str, account: &str) -> Result<Client> {
+        let read = Kubeconfig::read_from(self.kubeconfig())?;
+        let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+        config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{account}"));
+        Ok(Client::try_from(config)?)
     }
 
     /// The administrator's kubeconfig.

@@ -42,7 +42,7 @@ struct Shared {
     counts: BTreeMap<String, u64>,
 }
 
-/// A running proxy. Whoever reaches it is the administrator.
+/// A running proxy. Whoever reaches it is who its client is: the administrator, or an account.
 pub struct Proxy {
     url: String,
     shared: Arc<Mutex<Shared>>,

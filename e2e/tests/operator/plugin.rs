@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use crate::Case;
 
 const LIMIT: Duration = Duration::from_mins(1);
+/// Who is replaced.
+const REPLACED: &str = "conure-1";
 
 pub(crate) fn cases() -> Vec<Case> {
     let name = "kubectl_conure_shows_checks_and_restarts".to_owned();
@@ -38,6 +40,10 @@ async fn shows_checks_and_restarts(stage: &Stage) -> Result<()> {
     ensure!(members.len() == 3 && members.iter().all(ready), "members are {members:?}");
     let checked = conure(&["check"]).await?;
     ensure!(checked.contains("3 voters are ready") && !checked.contains("WRONG"), "check found:\n{checked}");
+    let listed = conure(&["members"]).await?;
+    for part in ["conure-bootstrap-0", "conure-0", "conure-1", "Voter"] {
+        ensure!(listed.contains(part), "members shows no {part:?}:\n{listed}");
+    }
     let refused = conure(&["promote", "conure-9"]).await.err().context("conure-9 was promoted")?.to_string();
     ensure!(refused.contains("no member conure-9") && refused.contains("conure-bootstrap-0"), "{refused}");
 
@@ -47,6 +53,20 @@ async fn shows_checks_and_restarts(stage: &Stage) -> Result<()> {
         let now = uids(&scene).await?;
         let same: Vec<&String> = before.keys().filter(|pod| before.get(*pod) == now.get(*pod)).collect();
         if same.is_empty() { Ok(()) } else { bail!("the same as before: {same:?}") }
+    })
+    .await?;
+    scene.settled(3).await?;
+
+    let volume = scene.claim_uid(REPLACED).await?;
+    let asked = conure(&["replace", REPLACED]).await.err().context("replaced with no --yes")?.to_string();
+    ensure!(asked.contains("repeat with --yes"), "{asked}");
+    let annotations = scene.cluster.get().await?.metadata.annotations.unwrap_or_default();
+    ensure!(!annotations.contains_key("conuredb.dev/replace-member"), "it asked already");
+    conure(&["replace", REPLACED, "--yes"]).await?;
+    until(&format!("{REPLACED} has a new volume"), PATIENCE, async || {
+        let now = scene.claim_uid(REPLACED).await?;
+        ensure!(now.is_some() && now != volume, "it has the old one, or none");
+        Ok(())
     })
     .await?;
     scene.settled(3).await?;

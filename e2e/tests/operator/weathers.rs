@@ -29,7 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// Through everything that is done to a cluster every day.
-async fn days(scene: &Scene<'_>) -> Result<()> {
+pub(crate) async fn days(scene: &Scene<'_>) -> Result<()> {
     scene.settled(3).await?;
     for voters in [5, 2, 3] {
         scene.cluster.patch(json!({"spec": {"voters": {"replicas": voters}}})).await?;
