@@ -76,7 +76,7 @@ where
     let (parts, body) = request.into_parts();
     app.gate.check(&parts.headers).await?;
     let (bytes, request) = json(app, &parts.headers, body).await?;
-    if let Some(leader) = app.leader_elsewhere()? {
+    if let Some(leader) = app.leader_elsewhere().await? {
         return Ok(elsewhere(app, &leader, &parts, bytes).await);
     }
     tracing::info!(path = parts.uri.path(), "administration");

@@ -38,14 +38,17 @@ pub(super) async fn put(State(app): State<App>, request: Request) -> Result<Resp
         (Some(_), Declared::Length(1..)) => return Err(two_values()),
         _ => {}
     }
-    if let Some(leader) = app.leader_elsewhere()?.filter(|_| app.redirects(&parts)) {
+    let redirects = app.redirects(&parts);
+    if redirects && let Some(leader) = app.leader_elsewhere().await? {
         return Ok(app.elsewhere(&leader, &parts, Bytes::new(), Kind::Write).await);
     }
     let body = app.bodies.read(&parts.headers, body, VALUE_LEN_MAX).await?;
     if given.is_some() && !body.bytes.is_empty() {
         return Err(two_values());
     }
-    if let Some(leader) = app.leader_elsewhere()? {
+    // Once is enough to wait.
+    let leader = if redirects { app.leader_elsewhere_now()? } else { app.leader_elsewhere().await? };
+    if let Some(leader) = leader {
         return Ok(app.elsewhere(&leader, &parts, body.bytes.clone(), Kind::Write).await);
     }
     let value = given.map_or_else(|| body.bytes.clone(), Bytes::from);
@@ -90,7 +93,7 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
 pub(super) async fn delete(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let key = Query::parse(parts.uri.query(), &["key"])?.take_key()?;
-    if let Some(leader) = app.leader_elsewhere()? {
+    if let Some(leader) = app.leader_elsewhere().await? {
         return Ok(app.elsewhere(&leader, &parts, Bytes::new(), Kind::Write).await);
     }
     match app.member()?.delete(key).await {

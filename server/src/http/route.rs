@@ -66,8 +66,14 @@ pub(super) enum Kind {
 }
 
 impl App {
-    /// The leader, where it is another member.
-    pub(super) fn leader_elsewhere(&self) -> Result<Option<Leader>, Problem> {
+    /// The leader, where it is another member; during an election the one that comes out of it.
+    pub(super) async fn leader_elsewhere(&self) -> Result<Option<Leader>, Problem> {
+        self.member()?.wait_for_leader(self.barrier_timeout).await;
+        self.leader_elsewhere_now()
+    }
+
+    /// The same, without waiting.
+    pub(super) fn leader_elsewhere_now(&self) -> Result<Option<Leader>, Problem> {
         Ok(self.member()?.leader().filter(|leader| leader.id != self.node_id))
     }
 
@@ -143,7 +149,15 @@ impl App {
                 Problem::unavailable(kind::NO_LEADER, format!("{detail}; try again"))
             }
         };
-        let answer = match tokio::time::timeout(timeout, self.forwarder.request(forwarded)).await {
+        let member = match self.member() {
+            Ok(member) => member,
+            Err(problem) => return problem.into_response(),
+        };
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(timeout, self.forwarder.request(forwarded)) => answer,
+            () = member.leader_is_lost(leader) => return failed(true, "it was lost".into()).into_response(),
+        };
+        let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.is_connect() => {
                 return failed(false, "it could not be reached".into()).into_response();

@@ -242,6 +242,29 @@ async fn a_leader_that_hears_from_no_majority_serves_no_more_until_it_does() {
     assert_eq!(nodes[2].client().get(b"a").await.unwrap().unwrap().bytes, "3");
 }
 
+/// Whoever sent it on does not wait for longer than the leader's lease, and sends nothing more to it.
+#[tokio::test]
+async fn a_write_through_a_follower_does_not_wait_for_a_leader_that_is_lost() {
+    let timing = ["--election-timeout=3s", "--heartbeat-interval=100ms", "--leader-routing=forward"];
+    let nodes = cluster(3, &timing).await;
+    nodes[0].client().put(b"a", "1").await.unwrap();
+    freeze(&nodes[0]).await;
+    let http = unfollowing();
+    let begun = Instant::now();
+    let first = http.put(nodes[1].url("/kv?key=a&value=2")).send().await.unwrap();
+    problem(first, StatusCode::GATEWAY_TIMEOUT, kind::UNKNOWN_OUTCOME).await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "it took {:?}", begun.elapsed());
+    until("another one leads", async || {
+        let next = http.put(nodes[1].url("/kv?key=a&value=3")).send().await.unwrap();
+        assert_ne!(next.status(), StatusCode::GATEWAY_TIMEOUT, "it went to the one that is lost");
+        next.status() == StatusCode::OK
+    })
+    .await;
+    nodes[0].signal("CONT");
+    nodes[0].until_ready().await;
+    assert_eq!(nodes[0].client().get(b"a").await.unwrap().unwrap().bytes, "3");
+}
+
 /// The leader that a read was forwarded to hangs: what a read may wait is what whoever forwarded it waits, and little more.
 #[tokio::test]
 async fn a_forwarded_read_waits_no_longer_than_a_read_may() {

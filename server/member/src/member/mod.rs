@@ -100,6 +100,21 @@ impl Member {
         self.core.node().ok().and_then(|node| node.serving_leader())
     }
 
+    /// Waits until there is a leader that can be expected to answer: as long as an election may take, and no longer than
+    /// `patience`. A member that belongs to no cluster waits for nobody.
+    pub async fn wait_for_leader(&self, patience: Duration) {
+        if let Ok(node) = self.core.node() {
+            node.wait_for_leader(patience).await;
+        }
+    }
+
+    /// Returns once `leader` is lost: its lease is over, or it has not led for that long.
+    pub async fn leader_is_lost(&self, leader: &Leader) {
+        if let Ok(node) = self.core.node() {
+            node.leader_is_lost(&leader.id).await;
+        }
+    }
+
     /// Brings a member into the cluster, as a learner and then as a voter. On the leader.
     pub async fn join(&self, request: &api::JoinRequest) -> Result<JoinProgress, Refusal> {
         self.core.join(request).await

@@ -11,7 +11,7 @@ use conure_client::api::Role;
 use conure_wal::Floor;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Config, Instant as _, Raft, RaftMetrics, SnapshotPolicy};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::rounds::{IndexRound, ROUND_PATIENCE, Rounds};
@@ -33,6 +33,9 @@ pub(crate) const LOG_DIR: &str = "log";
 
 /// The database holds no more changed pages in memory than about so many bytes.
 const DIRTY_BYTES_MAX: usize = 64 << 20;
+
+/// How often a request looks whether the leader it waits for is there, or still is.
+const LOOK_FOR_LEADER: Duration = Duration::from_millis(20);
 
 /// How long the last checkpoint may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
@@ -234,13 +237,17 @@ impl Node {
     /// that was silent for longer than an election takes to begin is none, and this member itself is none as soon as its
     /// lease is over, from when on Raft takes no changes.
     pub(crate) fn leader(&self) -> Option<(u64, Peer)> {
+        self.leader_heard_within(self.tuning.election_timeout_max * 2, |id, peer| (id, peer.clone()))
+    }
+
+    /// What `look` says of the leader, where that is this member or was heard within so long.
+    fn leader_heard_within<T>(&self, silence_max: Duration, look: impl FnOnce(u64, &Peer) -> T) -> Option<T> {
         let lease = self.tuning.election_timeout_max;
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let id = metrics.current_leader?;
         let (silence, silence_max) = if id != self.identity.node_id {
-            let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
-            (self.born.elapsed().saturating_sub(heard), lease * 2)
+            (self.silence(), silence_max)
         } else if metrics.membership_config.membership().voter_ids().count() > 1 {
             (metrics.last_quorum_acked.map_or(Duration::MAX, |at| at.elapsed()), lease)
         } else {
@@ -249,13 +256,52 @@ impl Node {
         if silence > silence_max {
             return None;
         }
-        Some((id, metrics.membership_config.membership().get_node(&id)?.clone()))
+        metrics.membership_config.membership().get_node(&id).map(|peer| look(id, peer))
+    }
+
+    /// For how long no other member was heard as the leader.
+    fn silence(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(heard)
     }
 
     /// The leader, unless it is an arbiter, which leads only to hand over.
     pub(crate) fn serving_leader(&self) -> Option<Leader> {
         let (_, peer) = self.leader().filter(|(_, peer)| peer.role == Role::Data)?;
         Some(Leader { id: peer.name, raft_addr: peer.raft_addr, http_addr: peer.http_addr })
+    }
+
+    /// Waits for a leader that can be expected to answer, as it was heard within half its lease: for no longer than an election
+    /// takes, nor than `patience`. Who asks one that is cut off waits in vain.
+    pub(crate) async fn wait_for_leader(&self, patience: Duration) {
+        let lease = self.tuning.election_timeout_max;
+        let led = || self.leader_heard_within(lease / 2, |_, peer| peer.role == Role::Data) == Some(true);
+        if led() {
+            return;
+        }
+        let end = Instant::now() + patience.min(lease * 2);
+        let mut metrics = self.raft.metrics();
+        while !led() {
+            let left = end.saturating_duration_since(Instant::now());
+            // A leader that is heard again changes none of the figures.
+            let look = timeout(left.min(LOOK_FOR_LEADER), metrics.changed()).await;
+            if left.is_zero() || matches!(look, Ok(Err(_ended))) {
+                return;
+            }
+        }
+    }
+
+    /// Returns once the lease of the leader called `name` is over for all that is known here: no leader was heard for that
+    /// long, or for that long another one has led. One that only handed over answers before that.
+    pub(crate) async fn leader_is_lost(&self, name: &str) {
+        let lease = self.tuning.election_timeout_max;
+        let mut followed = Instant::now();
+        while self.silence() < lease && followed.elapsed() < lease {
+            sleep(LOOK_FOR_LEADER).await;
+            if self.leader().is_some_and(|(_, peer)| peer.name == name) {
+                followed = Instant::now();
+            }
+        }
     }
 
     /// All members by node id.
