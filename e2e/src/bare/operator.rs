@@ -80,6 +80,16 @@ impl Operator {
         }
     }
 
+    /// Asks it to end well.
+    pub fn stop(&self) -> Result<()> {
+        let pid = self.child.id().context("it has ended")?;
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(i32::try_from(pid)?).context("a pid")?,
+            rustix::process::Signal::TERM,
+        )
+        .map_err(Into::into)
+    }
+
     /// Ends it as a crash would.
     pub async fn kill(mut self) -> Result<()> {
         Ok(self.child.kill().await?)

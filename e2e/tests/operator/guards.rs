@@ -39,7 +39,8 @@ async fn objects_of_others_are_named_and_left_alone(stage: &Stage) -> Result<()>
     ensure!(message.contains(&format!("Service {name}")), "it is not named: {message}");
     scene.cluster.condition(READY, "False", PATIENCE).await?;
     said_once(&scene, "ObjectsNotOurs").await?;
-    let sets = stage.server.access().api::<StatefulSet>(&scene.namespace).list(&ListParams::default()).await?;
+    let sets =
+        stage.server.access().api::<StatefulSet>(&scene.namespace).list(&ListParams::default()).await?;
     let secrets = stage.server.access().api::<Secret>(&scene.namespace).list(&ListParams::default()).await?;
     let made = sets.items.len() + secrets.items.len();
     ensure!(made == 0, "{made} objects were made beside it");

@@ -37,7 +37,15 @@ fn main() -> ExitCode {
     let (flags, words): (Vec<String>, Vec<String>) = env::args().partition(|word| word.starts_with('-'));
     let words = words.get(1..).unwrap_or_default();
     let chosen = |(name, _): &Case| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    let all = [deaths::cases(), weathers::cases(), guards::cases(), definitions::cases(), plugin::cases(), rights::cases(), versions::cases()];
+    let all = [
+        deaths::cases(),
+        weathers::cases(),
+        guards::cases(),
+        definitions::cases(),
+        plugin::cases(),
+        rights::cases(),
+        versions::cases(),
+    ];
     let cases: Vec<Case> = all.into_iter().flatten().filter(chosen).collect();
     let mut arguments = Arguments::from_iter(["operator".to_owned()].into_iter().chain(flags));
     arguments.test_threads = Some(1);

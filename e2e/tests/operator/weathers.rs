@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use conure_crd::condition::{AVAILABLE, READY};
 use conure_e2e::bare::{Mood, PATIENCE, Scene, Stage, Start, Weather};
 use conure_e2e::kubernetes::until;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::Api;
 use serde_json::json;
 
 use crate::Case;
@@ -16,6 +18,7 @@ use crate::Case;
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case!(two_operators_at_once_do_no_harm),
+        case!(lease_that_was_given_back_is_taken_before_its_end),
         case!(slow_api_server_is_waited_for),
         case!(api_server_that_refuses_and_loses_answers_is_asked_again),
         case!(watches_that_say_nothing_hold_nothing_up),
@@ -45,6 +48,42 @@ async fn two_operators_at_once_do_no_harm(stage: &Stage) -> Result<()> {
     let operators = [scene.operator("")?, scene.operator("")?];
     scene.create(3, json!({})).await?;
     days(&scene).await.with_context(|| operators[0].last_lines())
+}
+
+async fn lease_that_was_given_back_is_taken_before_its_end(stage: &Stage) -> Result<()> {
+    let leases: Api<Lease> = stage.server.access().api("default");
+    let held_by = async |who: &str| {
+        until(&format!("{who} holds the Lease"), PATIENCE, async || {
+            let spec = leases.get("conure-operator").await?.spec.context("an empty Lease")?;
+            ensure!(spec.holder_identity.as_deref() == Some(who), "{:?} does", spec.holder_identity);
+            Ok(spec)
+        })
+        .await
+    };
+    let scene = stage.scene().await?;
+    let start = |who: &str| Start {
+        candidate: Some(who.to_owned()),
+        folder: scene.start().folder.join(who),
+        ..scene.start()
+    };
+    let mut first = start("first").operator()?;
+    held_by("first").await?;
+    let second = start("second").operator()?;
+    until("the second one waits for the Lease", PATIENCE, async || {
+        ensure!(fs::read_to_string(second.log())?.contains("waits for the lease"), "not yet");
+        Ok(())
+    })
+    .await?;
+    let before = held_by("first").await?;
+    first.stop()?;
+    let status = first.ended(PATIENCE).await?.context("the first one does not end")?;
+    ensure!(status.success(), "the first one ended with {status}");
+    let after = held_by("second").await?;
+    let renewed = before.renew_time.context("no renewTime")?.0;
+    let end = renewed.as_second() + i64::from(before.lease_duration_seconds.unwrap_or_default());
+    let taken = after.acquire_time.context("no acquireTime")?.0.as_second();
+    ensure!(taken < end, "it was taken {} s after its end", taken - end);
+    Ok(())
 }
 
 async fn in_weather(stage: &Stage, weather: Weather) -> Result<()> {
