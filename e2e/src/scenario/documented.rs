@@ -23,6 +23,12 @@ const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 const UNINSTALL_OPERATOR: &str = "helm uninstall conuredb-operator --namespace conuredb-system --wait";
 const DELETE_DEFINITION: &str = "kubectl delete crd conureclusters.conuredb.dev --ignore-not-found";
 const DELETE_VOLUMES: &str = "kubectl delete pvc -l app.kubernetes.io/instance=conure";
+const READY: &str = "kubectl wait --for=condition=Ready conure/conure --timeout=2m";
+/// A function of the shell that says the uid of the claim of who is replaced.
+const CLAIM: &str =
+    "claim() { kubectl get pvc data-conure-1 --ignore-not-found -o jsonpath={.metadata.uid}; }";
+const UNTIL_ANOTHER_CLAIM: &str =
+    "while now=$(claim); [ -z \"$now\" ] || [ \"$now\" = \"$before\" ]; do sleep 1; done";
 const REMOVE_CHART: &str =
     "helm uninstall mydb --wait && kubectl delete pvc -l app.kubernetes.io/instance=conure";
 
@@ -59,12 +65,17 @@ pub(super) async fn documented_commands_do_what_the_pages_say(world: &mut World)
     types(world, &page.next("Change the number of members")?, "condition met").await?;
     types(world, &page.next("Change anything else")?, "condition met").await?;
     types(world, &page.next("Suspend a cluster, or pause its operator")?, "condition met").await?;
+    let ask = page.next("Replace a member")?;
+    types(world, &format!("{CLAIM}\nbefore=$(claim)\n{ask}\n{UNTIL_ANOTHER_CLAIM}"), "annotated").await?;
+    types(world, READY, "condition met").await?;
+    types(world, &page.next("Drain a node")?, "uncordoned").await?;
+    types(world, READY, "condition met").await?;
     types(world, &page.next("Uninstall")?, "data-conure-0").await?;
     types(world, DELETE_VOLUMES, "deleted").await?;
     types(world, &ha, "has been upgraded").await?;
     types(world, REMOVE_CHART, "deleted").await?;
     types(world, &single, "deployed").await?;
-    types(world, "kubectl wait --for=condition=Ready conure/conure --timeout=2m", "condition met").await?;
+    types(world, READY, "condition met").await?;
     types(world, REMOVE_CHART, "deleted").await?;
     types(world, &page.next("Uninstall")?, "uninstalled").await?;
     types(world, DELETE_DEFINITION, "deleted").await?;
