@@ -23,8 +23,10 @@ pub(super) async fn list(
     let name = observed.cluster.name_any();
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     // A StatefulSet takes whatever claim has the right name: while a pod may come, labels do not count.
-    let complete = born(observed) && pods(&observed.cluster).iter().all(|pod| observed.pods.contains_key(pod));
-    let params = if complete { ListParams::default().labels(&selector(&name)) } else { ListParams::default() };
+    let complete =
+        born(observed) && pods(&observed.cluster).iter().all(|pod| observed.pods.contains_key(pod));
+    let params =
+        if complete { ListParams::default().labels(&selector(&name)) } else { ListParams::default() };
     let list = claims.list(&params).await.map_err(|source| ObserveError { what: "volumes", source })?;
     let named = |claim: &PersistentVolumeClaim| {
         names::claimant(&claim.name_any()).is_some_and(|pod| names::parse_pod(&name, pod).is_some())

@@ -190,7 +190,10 @@ impl Sim {
     /// A pod comes, on the volume that is there or on a new one. A member that was removed knows that, and is empty.
     fn come(&mut self, slot: Slot) {
         assert!(!self.world.volume_leaves(slot), "the pod of {slot} would wait for an old volume to go");
-        assert!(!self.world.strange_volumes.contains(&slot), "the pod of {slot} would take somebody's volume");
+        assert!(
+            !self.world.strange_volumes.contains(&slot),
+            "the pod of {slot} would take somebody's volume"
+        );
         self.world.volumes.entry(slot).or_default();
         self.world.pods.insert(slot, fresh());
     }
