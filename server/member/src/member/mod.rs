@@ -100,8 +100,8 @@ impl Member {
         self.core.node().ok().and_then(|node| node.serving_leader())
     }
 
-    /// Waits until there is a leader that can be expected to answer: as long as an election may take, and no longer than
-    /// `patience`. A member that belongs to no cluster waits for nobody.
+    /// Where the leader has just fallen silent: waits until it is heard again or another one leads, as long as an election may
+    /// take, and no longer than `patience`. A member that belongs to no cluster, or has heard no leader yet, waits for nobody.
     pub async fn wait_for_leader(&self, patience: Duration) {
         if let Ok(node) = self.core.node() {
             node.wait_for_leader(patience).await;

@@ -271,15 +271,17 @@ impl Node {
         Some(Leader { id: peer.name, raft_addr: peer.raft_addr, http_addr: peer.http_addr })
     }
 
-    /// Waits for a leader that can be expected to answer, as it was heard within half its lease: for no longer than an election
-    /// takes, nor than `patience`. Who asks one that is cut off waits in vain.
+    /// Where the leader has just fallen silent: waits until it is heard again or another one leads, for no longer than an
+    /// election takes, nor than `patience`. Who asks one that is cut off waits in vain. A member that has heard no leader yet
+    /// has no election to wait for.
     pub(crate) async fn wait_for_leader(&self, patience: Duration) {
         let lease = self.tuning.election_timeout_max;
         let led = || self.leader_heard_within(lease / 2, |_, peer| peer.role == Role::Data) == Some(true);
-        if led() {
+        if led() || self.heard_ms.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let end = Instant::now() + patience.min(lease * 2);
+        // Its lease, an election behind it, and another one where the first has no winner.
+        let end = Instant::now() + patience.min((lease * 3).saturating_sub(self.silence()));
         let mut metrics = self.raft.metrics();
         while !led() {
             let left = end.saturating_duration_since(Instant::now());
