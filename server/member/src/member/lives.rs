@@ -208,11 +208,13 @@ impl Core {
         let Ok(node) = self.node() else {
             return refused("it is in no cluster that it could let go of".into());
         };
-        // A member that only just started has yet to elect itself. One that follows another refuses below.
-        let alone = node.metrics().membership_config.membership().voter_ids().count() == 1;
+        // A member that only just started has yet to elect itself, or even to show that it is a voter. One that follows another
+        // refuses below.
+        let own_id = node.identity.node_id;
+        let alone = node.metrics().membership_config.membership().voter_ids().all(|id| id == own_id);
         if alone {
             let own = node.raft.wait(Some(RELEASE_PATIENCE));
-            let _ = own.current_leader(node.identity.node_id, "its own leader").await;
+            let _ = own.current_leader(own_id, "its own leader").await;
         }
         let begun = Instant::now();
         let write = loop {

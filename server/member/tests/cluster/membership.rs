@@ -45,6 +45,21 @@ async fn a_pristine_cluster_of_one_is_absorbed_and_one_with_data_is_not() {
     stop_all(vec![first, second, third]).await;
 }
 
+/// It has not even shown that it is its own voter then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pristine_cluster_of_one_is_absorbed_the_moment_it_started() {
+    let one = Place::new("node1").bootstrap();
+    let mut members = vec![one.start().await];
+    leads(&members[0]).await;
+    let places: Vec<Place> = (2..=6).map(|n| Place::new(&format!("node{n}")).bootstrap()).collect();
+    for place in &places {
+        members.push(place.start().await);
+        join(&members[0], place).await;
+    }
+    assert_eq!(members[0].raft_config().members.len(), 6);
+    stop_all(members).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_join_each_other_do_not_both_dissolve() {
     let places = [Place::new("node1").bootstrap(), Place::new("node2").bootstrap()];
