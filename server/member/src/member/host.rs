@@ -6,7 +6,7 @@ use std::time::Duration;
 use conure_client::api::Role;
 use openraft::raft::{AppendEntriesResponse, SnapshotResponse};
 use openraft::storage::Snapshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, Counters};
@@ -23,6 +23,8 @@ use crate::transport::server::Host;
 
 /// How long a snapshot waits until the one before it is given up or installed.
 const TURN_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it looks.
+const LOOK_FOR_TURN: Duration = Duration::from_millis(50);
 
 /// What one connection may do.
 pub(crate) enum Session {
@@ -151,16 +153,21 @@ impl Host for HostCore {
             tracing::info!(last = ?meta.last_log_id, "a snapshot has nothing that is not here");
             return Err(Box::new(Response::Snapshot(SnapshotResponse::new(known))));
         }
-        if let Some(mut parked) = node.parked.take(id, &meta) {
-            tracing::info!(bytes = parked.received(), "a snapshot goes on where it broke off");
-            parked.vote = vote;
-            return Ok(parked);
+        let superseded = node.parked.supersede();
+        let begun = Instant::now();
+        while begun.elapsed() < TURN_PATIENCE {
+            // The one before may only now be parked: it keeps its turn until it is taken.
+            if let Some(mut parked) = node.parked.take(id, &meta) {
+                tracing::info!(bytes = parked.received(), "a snapshot goes on where it broke off");
+                (parked.vote, parked.superseded) = (vote, superseded);
+                return Ok(parked);
+            }
+            if let Ok(turn) = timeout(LOOK_FOR_TURN, node.store.incoming()).await {
+                tracing::info!(last = ?meta.last_log_id, with_data, "a snapshot comes in");
+                return Ok(Incoming::begin(&node.store, vote, meta, with_data, id, turn, superseded));
+            }
         }
-        let turn = timeout(TURN_PATIENCE, node.store.incoming())
-            .await
-            .map_err(|_| Box::new(other("another snapshot comes in")))?;
-        tracing::info!(last = ?meta.last_log_id, with_data, "a snapshot comes in");
-        Ok(Incoming::begin(&node.store, vote, meta, with_data, id, turn))
+        Err(Box::new(other("another snapshot comes in")))
     }
 
     fn park_snapshot(&self, session: &Session, incoming: Incoming) {

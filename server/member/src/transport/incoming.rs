@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::frame::FrameError;
 use super::message::CHUNK_MAX;
@@ -40,6 +41,8 @@ pub(crate) struct Incoming {
     crc: u32,
     /// Which one it is, where it can be resumed.
     id: Option<u64>,
+    /// Cancelled when a later one comes in: nothing more is received then.
+    pub(crate) superseded: CancellationToken,
 }
 
 impl Incoming {
@@ -52,13 +55,14 @@ impl Incoming {
         with_data: bool,
         id: Option<u64>,
         turn: Turn,
+        superseded: CancellationToken,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let store = Arc::clone(store);
         let writer = platform::consume(receiver, move |pieces| {
             if with_data { receive_tree(&store, turn, pieces) } else { receive_bare(turn, pieces) }
         });
-        Self { vote, meta, chunks: Some(sender), writer, len: 0, crc: 0, id }
+        Self { vote, meta, chunks: Some(sender), writer, len: 0, crc: 0, id, superseded }
     }
 
     /// Up to here, in bytes, its chunks came.
@@ -162,11 +166,23 @@ pub(crate) const RESUME_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Room for one snapshot whose connection broke. While it is here it keeps its turn.
 #[derive(Debug, Default)]
-pub(crate) struct Parked(Mutex<Option<(Instant, Incoming)>>);
+pub(crate) struct Parked {
+    slot: Mutex<Option<(Instant, Incoming)>>,
+    /// Cancelled when another one comes in.
+    latest: Mutex<CancellationToken>,
+}
 
 impl Parked {
     fn slot(&self) -> MutexGuard<'_, Option<(Instant, Incoming)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more comes in. The connection of one that is still coming in is dead, and only this side does not know yet: a leader
+    /// sends one at a time. That one is ended, and parked where it can be resumed.
+    pub(crate) fn supersede(&self) -> CancellationToken {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *latest, CancellationToken::new()).cancel();
+        latest.clone()
     }
 
     /// Remembers it, if it can be resumed.

@@ -321,9 +321,9 @@ async fn receive_snapshot<H: Host>(
     counters: &Counters,
 ) -> Result<Response, FrameError> {
     loop {
-        let piece = match timeout(FRAME_PATIENCE, frame::receive(stream, FRAME_MAX)).await {
-            Err(_) => Err(FrameError::Closed),
-            Ok(piece) => piece,
+        let piece = tokio::select! {
+            () = incoming.superseded.cancelled() => Err(FrameError::Closed),
+            piece = timeout(FRAME_PATIENCE, frame::receive(stream, FRAME_MAX)) => piece.unwrap_or(Err(FrameError::Closed)),
         };
         match piece {
             Err(error) => {

@@ -260,6 +260,28 @@ async fn a_snapshot_that_broke_off_is_parked_and_goes_on_with_its_turn() {
     alone.end().await;
 }
 
+/// Its connection is dead and says nothing of it: whoever sends one again need not wait until that is found out. Simulated
+/// clusters waited a minute for it (seed 70046).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_makes_way_for_the_same_on_another_connection() {
+    let alone = Alone::new().await;
+    let (meta, chunks) = alone.news();
+    let mut incoming = alone.begin(&meta, Some(7)).await.unwrap();
+    incoming.push(chunks[0].clone()).await.unwrap();
+    let superseded = incoming.superseded.clone();
+    let connection = async {
+        superseded.cancelled().await;
+        alone.host.park_snapshot(&alone.session, incoming);
+    };
+    let (again, ()) = tokio::join!(alone.begin(&meta, Some(7)), connection);
+    let again = again.unwrap();
+    assert_eq!(again.received(), chunks[0].len() as u64);
+    assert!(!again.superseded.is_cancelled());
+    drop(again);
+    until("it is gone", || alone.incoming().is_empty()).await;
+    alone.end().await;
+}
+
 /// A view that is sent again is the very same, and is let go of once it arrived.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_is_shelved_until_it_arrived() {
