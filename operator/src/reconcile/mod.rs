@@ -31,7 +31,7 @@ use crate::context::{Context, Note};
 use act::Outcome;
 use build::{Blueprint, Identity, image};
 use observe::Observed;
-use plan::Step;
+use plan::{Step, Wish};
 use recovery::Stand;
 use status::{HeldUp, Objects, Pass, Planned, Written};
 
@@ -101,7 +101,7 @@ pub async fn reconcile(
         return Ok(Some(pace::AT_ONCE));
     }
 
-    let wish = view::wish(&observed.cluster);
+    let wish = Wish::of(&observed.cluster);
     let blueprint = blueprint(context, &observed, namespace, name, identity);
     let objects = build::objects(&blueprint);
     let paused = observed.cluster.spec.paused;
@@ -176,7 +176,7 @@ fn blueprint<'a>(
     let mut owner = observed.cluster.controller_owner_ref(&()).unwrap_or_default();
     // To block the owner's deletion takes a right over its finalizers, and nothing waits for it.
     owner.block_owner_deletion = None;
-    let sizes = view::sizes(observed, &identity, view::wish(&observed.cluster));
+    let sizes = view::sizes(observed, &identity, Wish::of(&observed.cluster));
     Blueprint {
         cluster: &observed.cluster,
         name,

@@ -29,15 +29,9 @@ const RECORDED_SECONDS: i64 = 3_600;
 /// A member that knows no leader for that long will not find one by itself.
 const ADRIFT_SECONDS: i64 = 15;
 
-/// The members that the spec asks for.
-pub fn wish(cluster: &ConureCluster) -> Wish {
-    let data = cluster.spec.voters.replicas.max(1);
-    Wish { data: data.unsigned_abs(), arbiter: cluster.spec.arbiter.mode.wants_arbiter(data) }
-}
-
 /// What somebody should know who asked for an arbiter that makes nothing safer; it is made all the same.
 pub fn idle_arbiter(cluster: &ConureCluster) -> Option<String> {
-    let Wish { data, arbiter: true } = wish(cluster) else { return None };
+    let Wish { data, arbiter: true } = Wish::of(cluster) else { return None };
     if data == 1 {
         let why = "an arbiter beside one data member adds no safety: without that member there is no data; set arbiter.mode to \
                    Auto and voters.replicas to 2 or 3";

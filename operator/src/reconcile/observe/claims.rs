@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conure_crd::names::{self, Component};
-use conure_crd::{ConureCluster, ConureClusterSpec};
+use conure_crd::ConureCluster;
+use conure_crd::names;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use super::super::build::BOOTSTRAPPED;
+use super::super::plan::Wish;
 use super::{ObserveError, Observed, selector};
 
 /// Claims by name.
@@ -54,22 +55,17 @@ fn born(observed: &Observed) -> bool {
 
 /// The names of the pods that the spec asks for.
 fn pods(cluster: &ConureCluster) -> Vec<String> {
-    let ConureClusterSpec { suspend, voters, arbiter, .. } = &cluster.spec;
-    if *suspend {
+    if cluster.spec.suspend {
         return Vec::new();
     }
     let name = cluster.name_any();
-    let data = voters.replicas.max(1).unsigned_abs();
-    let mut pods = vec![Component::Bootstrap.pod(&name, 0)];
-    pods.extend((0..data - 1).map(|ordinal| Component::Voter.pod(&name, ordinal)));
-    if arbiter.mode.wants_arbiter(voters.replicas) {
-        pods.push(Component::Arbiter.pod(&name, 0));
-    }
-    pods
+    Wish::of(cluster).slots().into_iter().map(|slot| slot.name(&name)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use conure_crd::ConureClusterSpec;
+    use conure_crd::names::Component;
     use k8s_openapi::api::apps::v1::StatefulSet;
     use k8s_openapi::api::core::v1::Pod;
 

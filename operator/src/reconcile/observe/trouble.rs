@@ -8,7 +8,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 
 use super::super::build::{REPLACE_MEMBER, TOKEN_KEY};
-use super::super::plan::Slot;
+use super::super::plan::{Slot, Wish};
 use super::super::view;
 use super::{Observed, damage};
 
@@ -55,7 +55,7 @@ pub fn secret_trouble(observed: &Observed) -> Option<Trouble> {
 pub fn replace_trouble(observed: &Observed) -> Option<Trouble> {
     let asked = view::replace_asked(observed)?;
     let cluster = observed.cluster.name_any();
-    let wish = view::wish(&observed.cluster);
+    let wish = Wish::of(&observed.cluster);
     let known = Slot::parse(&cluster, asked).is_some_and(|slot| wish.wants(slot));
     if known {
         return None;

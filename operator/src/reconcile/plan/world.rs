@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use conure_crd::ConureCluster;
 use conure_crd::names::{self, Component};
 
 /// The place of one member: its component and ordinal, which make its name.
@@ -52,6 +53,12 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// Those of a cluster's spec.
+    pub fn of(cluster: &ConureCluster) -> Self {
+        let data = cluster.spec.voters.replicas.max(1);
+        Self { data: data.unsigned_abs(), arbiter: cluster.spec.arbiter.mode.wants_arbiter(data) }
+    }
+
     /// How many pods the voters' StatefulSet has for it.
     pub fn voters(self) -> u32 {
         self.data.saturating_sub(1)

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::super::observe::Observed;
-use super::super::plan::{Slot, Step};
+use super::super::plan::{Slot, Step, Wish};
 use super::super::{quantity, view};
 use super::{Objects, Pass};
 
@@ -133,7 +133,7 @@ fn members(observed: &Observed, id: &str, before: &[Member]) -> Vec<Member> {
         }
         None => before.iter().for_each(|member| add(member.name.clone(), member.role, member.suffrage)),
     }
-    for slot in view::wish(&observed.cluster).slots() {
+    for slot in Wish::of(&observed.cluster).slots() {
         let role = if slot.holds_data() { MemberRole::Data } else { MemberRole::Arbiter };
         add(slot.name(&cluster), role, None);
     }

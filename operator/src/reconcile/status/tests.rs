@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::super::observe::{MemberAnswer, Trouble, UNSCHEDULABLE};
-use super::super::plan::plan;
+use super::super::plan::{Wish, plan};
 use super::super::view;
 use super::*;
 use reasons::explained;
@@ -87,7 +87,7 @@ fn judged_all(
     now: i64,
 ) -> ConureClusterStatus {
     let identity = Identity { cluster_id: ID.into(), bootstrap_volume: None, born: true };
-    let wish = view::wish(&observed.cluster);
+    let wish = Wish::of(&observed.cluster);
     let sizes = view::sizes(observed, &identity, wish);
     let world = view::world(observed, &identity, &sizes, at(now).0);
     let step = plan(wish, &world);

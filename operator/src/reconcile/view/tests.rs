@@ -169,7 +169,7 @@ fn an_arbiter_that_adds_no_safety_is_told_about_and_made_all_the_same() {
     ] {
         (cluster.spec.voters.replicas, cluster.spec.arbiter.mode) = (data, mode);
         assert_eq!(idle_arbiter(&cluster).is_some(), idle, "{data} {mode:?}");
-        assert_eq!(wish(&cluster).arbiter, mode.wants_arbiter(data), "{data} {mode:?}");
+        assert_eq!(Wish::of(&cluster).arbiter, mode.wants_arbiter(data), "{data} {mode:?}");
     }
 }
 

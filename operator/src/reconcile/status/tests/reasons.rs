@@ -70,7 +70,7 @@ fn every_step() -> Vec<Step> {
 fn whatever_is_waited_for_or_fails_has_a_reason_that_its_conditions_may_have() {
     let observed = observed(3);
     let identity = Identity { cluster_id: ID.into(), bootstrap_volume: None, born: true };
-    let sizes = view::sizes(&observed, &identity, view::wish(&observed.cluster));
+    let sizes = view::sizes(&observed, &identity, Wish::of(&observed.cluster));
     let world = &view::world(&observed, &identity, &sizes, at(1).0);
     let mut seen = BTreeSet::new();
     for step in &every_step() {

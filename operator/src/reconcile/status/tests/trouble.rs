@@ -128,7 +128,7 @@ fn a_first_member_that_runs_and_never_answers_is_reported_after_a_while() {
     pod.status.as_mut().unwrap().phase = Some("Running".into());
     let unborn = |now| {
         let identity = Identity { cluster_id: ID.into(), bootstrap_volume: None, born: false };
-        let wish = view::wish(&seen.cluster);
+        let wish = Wish::of(&seen.cluster);
         let world = view::world(&seen, &identity, &view::sizes(&seen, &identity, wish), at(now).0);
         let step = plan(wish, &world);
         let (identity, world, step) = (&identity, &world, &step);
