@@ -49,6 +49,10 @@ kinds! {
     NAME_TAKEN = "name-taken";
     /// 409: the member to join belongs to another cluster and does not let go of it.
     FOREIGN_CLUSTER = "foreign-cluster";
+    /// 409: the directory of the member to join, or a copy of it, is in use at the address that the cluster knows.
+    COPIED_DIRECTORY = "copied-directory";
+    /// 409: the log of the member to join lost entries that it had acknowledged.
+    LOST_ENTRIES = "lost-entries";
     /// 409: another membership change is under way.
     CHANGE_IN_PROGRESS = "change-in-progress";
     /// 409: the removal would leave no live quorum, or nobody could take over from the leader.

@@ -20,14 +20,14 @@ pub fn decode(bytes: &[u8]) {
         futures::executor::block_on(frame::receive_bytes(&mut rest, max))
     };
     if let Ok(payload) = stream(HELLO_MAX) {
-        as_message::<Hello>(&payload);
+        hello(&payload);
     }
     if let Ok(payload) = stream(FRAME_MAX) {
         as_message::<Request>(&payload);
     }
     // Without a checksum in the way.
     as_message::<Opening>(bytes);
-    as_message::<Hello>(bytes);
+    hello(bytes);
     as_message::<Greeting>(bytes);
     as_message::<Request>(bytes);
     as_message::<Response>(bytes);
@@ -35,7 +35,9 @@ pub fn decode(bytes: &[u8]) {
     as_message::<Entry>(bytes);
     as_message::<Vote>(bytes);
     as_message::<LogId>(bytes);
-    as_message::<Applied>(bytes);
+    if let Ok(applied) = Applied::decode(bytes) {
+        assert!(applied.encode().is_ok(), "{applied:?} cannot be kept again");
+    }
     let _ = identity::decode(bytes);
     let _ = conure_wal::Floor::decode(bytes);
     let mut joiner = Joiner::default();
@@ -47,6 +49,16 @@ pub fn decode(bytes: &[u8]) {
     let mut decoder = Decoder::default();
     if bytes.chunks(11).all(|piece| decoder.push(piece, |_: Record<'_>| Ok(())).is_ok()) {
         let _ = decoder.finish();
+    }
+}
+
+/// A hello of any minor version.
+fn hello(bytes: &[u8]) {
+    if let Ok(hello) = Hello::decode(bytes) {
+        assert!(
+            frame::encode(&(&hello, &hello.introduction), usize::MAX).is_ok(),
+            "{hello:?} cannot be said again"
+        );
     }
 }
 

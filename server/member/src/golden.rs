@@ -20,11 +20,14 @@ use serde::de::DeserializeOwned;
 
 use crate::backup_format::{self, Encoder};
 use crate::identity::{self, Identity, State};
+use crate::raft::forks::Forks;
 use crate::raft::state::Applied;
 use crate::raft::types::{self, Command, Entry, LogId, Peer, SnapshotMeta, StoredMembership, Vote};
+use crate::transport::acknowledged::{Acknowledged, Position};
 use crate::transport::frame::{self, FRAME_MAX};
 use crate::transport::message::{
-    Chunk, Failure, Greeting, Hello, Identified, MAGIC, Opening, Purpose, RefusedHello, Request, Response,
+    Chunk, Failure, Greeting, Hello, Identified, Introduced, Introduction, MAGIC, Opening, Purpose,
+    RefusedHello, Request, Response,
 };
 
 fn folder() -> PathBuf {
@@ -125,6 +128,24 @@ fn hello(purpose: Purpose) -> Hello {
         sender: 7,
         target: 0xfeed_face_dead_beef,
         minor: 1,
+        introduction: None,
+    }
+}
+
+fn acknowledged() -> Acknowledged {
+    Acknowledged { vote: vote(), index: 300 }
+}
+
+fn forks() -> Forks {
+    Forks::of([(2, 0xf0), (3, 0xfeed_face_dead_beef)])
+}
+
+fn introduction() -> Introduction {
+    Introduction {
+        boot: 0xb007,
+        raft_addr: "node1.example:7001".into(),
+        forks: forks(),
+        acknowledged: Some(acknowledged()),
     }
 }
 
@@ -135,6 +156,16 @@ fn handshakes_are_as_kept() {
     {
         golden(&format!("hello-{name}"), &hello(purpose));
     }
+    // As from minor version 3 on.
+    let introduced = Hello { minor: 3, introduction: Some(introduction()), ..hello(Purpose::Cluster) };
+    let bytes = postcard::to_stdvec(&(&introduced, &introduced.introduction.as_ref().unwrap())).unwrap();
+    let bytes = kept("hello-introduced", &bytes);
+    assert_eq!(Hello::decode(&bytes).unwrap(), introduced);
+    assert!(Hello::decode(&bytes[..bytes.len() - 1]).is_err());
+    golden(
+        "greeting-recognized",
+        &Greeting::Recognized { minor: 3, boot: 0xb007, acknowledged: Some(acknowledged()) },
+    );
     golden("greeting-welcome", &Greeting::Welcome { minor: 1 });
     for why in [
         RefusedHello::Protocol(1),
@@ -142,6 +173,10 @@ fn handshakes_are_as_kept() {
         RefusedHello::Target(7),
         RefusedHello::Removed,
         RefusedHello::NotServing,
+        RefusedHello::Fork(2),
+        RefusedHello::LostEntries,
+        RefusedHello::Copied("node1.example:7001".into()),
+        RefusedHello::Moved("node1.example:7001".into()),
     ] {
         let name = match &why {
             RefusedHello::Protocol(_) => "protocol",
@@ -149,6 +184,10 @@ fn handshakes_are_as_kept() {
             RefusedHello::Target(_) => "target",
             RefusedHello::Removed => "removed",
             RefusedHello::NotServing => "not-serving",
+            RefusedHello::Fork(_) => "fork",
+            RefusedHello::LostEntries => "lost-entries",
+            RefusedHello::Copied(_) => "copied",
+            RefusedHello::Moved(_) => "moved",
         };
         golden(&format!("greeting-refused-{name}"), &Greeting::Refused(why));
     }
@@ -160,8 +199,13 @@ fn handshakes_are_as_kept() {
 /// version.
 #[test]
 fn a_hello_of_another_version_is_understood_as_far_as_it_must_be() {
-    let mut longer = postcard::to_stdvec(&Hello { minor: 9, ..hello(Purpose::Cluster) }).unwrap();
+    let newer = Hello { minor: 9, ..hello(Purpose::Cluster) };
+    let mut longer = postcard::to_stdvec(&(newer, introduction())).unwrap();
     longer.extend_from_slice(b"and more");
+    let read = Hello::decode(&longer).unwrap();
+    assert_eq!((read.minor, read.target), (9, 0xfeed_face_dead_beef));
+    assert_eq!(read.introduction, Some(introduction()));
+    // As members up to minor version 2 read it.
     let read: Hello = postcard::from_bytes(&longer).unwrap();
     assert_eq!((read.minor, read.target), (9, 0xfeed_face_dead_beef));
     let (opening, _): (Opening, _) = postcard::take_from_bytes(b"CNRD\x02\xff\xff\xff").unwrap();
@@ -192,6 +236,7 @@ fn requests_are_as_kept() {
         Request::Farewell,
         Request::HeldByAll,
         Request::ResumableSnapshot { vote: vote(), meta: meta(), with_data: false, id: 0xfeed },
+        Request::Introduce,
     ] {
         // A new request needs a sample above.
         let name = match &request {
@@ -208,6 +253,7 @@ fn requests_are_as_kept() {
             Request::Farewell => "farewell",
             Request::HeldByAll => "held-by-all",
             Request::ResumableSnapshot { .. } => "resumable-snapshot",
+            Request::Introduce => "introduce",
         };
         golden(&format!("request-{name}"), &request);
     }
@@ -229,7 +275,7 @@ fn responses_are_as_kept() {
     let granted =
         VoteResponse { vote: Vote::new(4, 7), vote_granted: true, last_log_id: Some(log_id(3, 300)) };
     for response in [
-        Response::Identified(identified),
+        Response::Identified(identified.clone()),
         Response::Released,
         Response::Adopted { node_id: 7 },
         Response::Append(AppendEntriesResponse::PartialSuccess(Some(log_id(3, 300)))),
@@ -243,6 +289,12 @@ fn responses_are_as_kept() {
         Response::Failed(Failure::NotLeader),
         Response::ProceedFrom(1 << 20),
         Response::Installing,
+        Response::Introduced(Box::new(Introduced {
+            who: identified,
+            boot: 0xb007,
+            forks: forks(),
+            position: Some(Position { index: Some(300), vote: Some(vote()) }),
+        })),
     ] {
         let name = match &response {
             Response::Identified(_) => "identified",
@@ -259,6 +311,7 @@ fn responses_are_as_kept() {
             Response::Failed(_) => "failed",
             Response::ProceedFrom(_) => "proceed-from",
             Response::Installing => "installing",
+            Response::Introduced(_) => "introduced",
         };
         golden(&format!("response-{name}"), &response);
     }
@@ -316,14 +369,21 @@ fn what_is_on_the_disk_is_as_kept() {
         revision: 1 << 33,
         released_for: Some("other".into()),
         removed: BTreeSet::from([1, 2]),
+        forks: Forks::default(),
     };
     golden("tree-applied", &applied);
+    let forked = Applied { forks: forks(), ..applied.clone() };
+    let bytes = kept("tree-applied-forked", &forked.encode().unwrap());
+    assert_eq!(Applied::decode(&bytes).unwrap(), forked);
+    // As earlier versions read it.
+    assert_eq!(postcard::from_bytes::<Applied>(&bytes).unwrap(), applied);
     for (name, state, role) in [
         ("fresh", State::Fresh, Role::Data),
         ("founding", State::Founding, Role::Data),
         ("member", State::Member, Role::Data),
         ("released", State::Released, Role::Data),
         ("removed", State::Removed, Role::Data),
+        ("adopted", State::Adopted, Role::Data),
         ("arbiter", State::Member, Role::Arbiter),
     ] {
         let identity = Identity {

@@ -16,7 +16,9 @@ use crate::platform;
 /// The identity file's name inside the data directory.
 pub(crate) const IDENTITY_FILE: &str = "identity";
 const MAGIC: &[u8; 8] = b"CONUREID";
+/// The format of every state but [`State::Adopted`], which only format 2 has.
 const FORMAT: u32 = 1;
+const FORMAT_ADOPTED: u32 = 2;
 const LEN_MAX: u64 = 64 * 1024;
 
 /// What a data directory is at present.
@@ -32,6 +34,9 @@ pub(crate) enum State {
     Released,
     /// Was removed from its cluster; rejoins only as a new member.
     Removed,
+    /// Was taken into a cluster, and has yet to make the database and the log of a member. Until then it has given no vote and
+    /// acknowledged nothing; a [`State::Member`] that has neither lost them.
+    Adopted,
 }
 
 /// The content of the identity file.
@@ -125,7 +130,8 @@ impl Identity {
     pub(crate) fn encode(&self) -> io::Result<Vec<u8>> {
         let body = postcard::to_stdvec(self).map_err(io::Error::other)?;
         let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        let format = if self.state == State::Adopted { FORMAT_ADOPTED } else { FORMAT };
+        bytes.extend_from_slice(&format.to_le_bytes());
         bytes.extend_from_slice(&body);
         let crc = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
@@ -147,8 +153,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Identity, String> {
     let rest = signed.strip_prefix(MAGIC.as_slice()).ok_or("is no identity of ConureDB")?;
     let (format, body) = rest.split_first_chunk::<4>().ok_or("is too short")?;
     let format = u32::from_le_bytes(*format);
-    if format != FORMAT {
-        return Err(format!("has format {format}; this version reads format {FORMAT}"));
+    if !(FORMAT..=FORMAT_ADOPTED).contains(&format) {
+        return Err(format!("has format {format}; this version reads formats {FORMAT} to {FORMAT_ADOPTED}"));
     }
     postcard::from_bytes(body).map_err(|e| format!("cannot be decoded: {e}"))
 }

@@ -3,19 +3,23 @@
 use std::time::Duration;
 
 use super::node::Node;
-use crate::transport::connection::{self, CallError};
-use crate::transport::message::{Identified, Purpose, Request, Response};
+use crate::transport::connection::{self, CallError, Connection};
+use crate::transport::message::{Identified, Introduced, MINOR_INTRODUCES, Purpose, Request, Response};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A release waits for a commit, an adoption for a new log.
 const INVITE_PATIENCE: Duration = Duration::from_secs(20);
 
 impl Node {
-    /// Who is there?
-    pub(crate) async fn identify(&self, addr: &str) -> Result<Identified, CallError> {
+    /// Who is there? Of a member of an earlier version no more is known than what identifies it.
+    pub(crate) async fn identify(&self, addr: &str) -> Result<(Identified, Option<Introduced>), CallError> {
         let hello = self.dialer.hello(Purpose::Identify, 0);
-        match connection::ask(addr, &hello, &Request::Identify, PATIENCE).await? {
-            Response::Identified(who) => Ok(who),
+        let mut connection = Connection::open(addr, &hello, PATIENCE).await?;
+        let request =
+            if connection.minor >= MINOR_INTRODUCES { Request::Introduce } else { Request::Identify };
+        match connection.call(&request, PATIENCE).await? {
+            Response::Identified(who) => Ok((who, None)),
+            Response::Introduced(process) => Ok((process.who.clone(), Some(*process))),
             Response::Failed(failure) => Err(CallError::Failed(failure)),
             _ => Err(CallError::Confused),
         }

@@ -51,6 +51,8 @@ impl Counters {
 pub(crate) struct Core {
     pub(crate) config: MemberConfig,
     pub(crate) dir: PathBuf,
+    /// Tells this process from every other one, also from one that uses a copy of the directory.
+    pub(crate) boot: u64,
     /// Keeps a second process away as long as it is open: until the member has stopped.
     pub(crate) lock: std::sync::Mutex<Option<Arc<dyn File>>>,
     pub(crate) identity: RwLock<Identity>,
@@ -116,7 +118,7 @@ impl Core {
         let identity = self.identity();
         let name = &identity.name;
         match identity.state {
-            State::Fresh | State::Founding | State::Member => format!(
+            State::Fresh | State::Founding | State::Adopted | State::Member => format!(
                 "member {name:?} belongs to no cluster yet; let a leader join it (POST /join), or bootstrap it"
             ),
             State::Released => format!(

@@ -16,9 +16,12 @@ use crate::identity::State;
 use crate::planted::Planted;
 use crate::raft::plausible;
 use crate::raft::types::{LogId, SnapshotMeta, Vote};
+use crate::transport::acknowledged::Acknowledged;
 use crate::transport::frame::{FRAME_MAX, HELLO_MAX};
 use crate::transport::incoming::Incoming;
-use crate::transport::message::{Failure, Hello, Identified, Purpose, RefusedHello, Request, Response};
+use crate::transport::message::{
+    Failure, Hello, Identified, Introduced, Purpose, RefusedHello, Request, Response,
+};
 use crate::transport::server::Host;
 
 /// How long a snapshot waits until the one before it is given up or installed.
@@ -48,7 +51,8 @@ impl Core {
         Identified {
             name: peer.name,
             node_id: identity.node_id,
-            state: identity.state,
+            // To others it is a member from its adoption on.
+            state: if identity.state == State::Adopted { State::Member } else { identity.state },
             cluster_id: identity.cluster_id,
             incarnation: identity.incarnation,
             role: peer.role,
@@ -58,13 +62,33 @@ impl Core {
         }
     }
 
-    fn greet_member(&self, hello: &Hello) -> Result<Session, RefusedHello> {
+    fn introduced(&self) -> Introduced {
+        let node = self.any_node();
+        Introduced {
+            who: self.identified(),
+            boot: self.boot,
+            forks: node.as_ref().map(|node| node.store.applied().forks.clone()).unwrap_or_default(),
+            position: node.and_then(|node| node.log.position().ok()),
+        }
+    }
+
+    async fn greet_member(&self, hello: &Hello) -> Result<Session, RefusedHello> {
         let identity = self.identity();
         let other_incarnation =
             hello.cluster_id == identity.cluster_id && hello.incarnation != identity.incarnation;
         // First: one that a recovery left behind is told so, although whom it takes this member for has a new node id.
         if hello.target != identity.node_id && !other_incarnation {
             return Err(RefusedHello::Target(identity.node_id));
+        }
+        let parted = hello
+            .introduction
+            .as_ref()
+            .zip(self.any_node())
+            .and_then(|(theirs, node)| theirs.forks.parting_from(&node.store.applied().forks));
+        if hello.cluster_id == identity.cluster_id
+            && let Some(incarnation) = parted
+        {
+            return Err(RefusedHello::Fork(incarnation));
         }
         if hello.cluster_id != identity.cluster_id || other_incarnation {
             if other_incarnation
@@ -82,6 +106,12 @@ impl Core {
         if node.store.applied().removed.contains(&hello.sender) {
             return Err(RefusedHello::Removed);
         }
+        if let Some(process) = &hello.introduction {
+            node.admit(hello.sender, process).await?;
+            if !node.dialer.holds(process.acknowledged.as_ref()) {
+                return Err(RefusedHello::LostEntries);
+            }
+        }
         Ok(Session::Cluster(node))
     }
 }
@@ -89,13 +119,21 @@ impl Core {
 impl Host for HostCore {
     type Session = Session;
 
-    fn greet(&self, hello: &Hello) -> Result<Session, RefusedHello> {
+    async fn greet(&self, hello: &Hello) -> Result<Session, RefusedHello> {
         match hello.purpose {
             Purpose::Identify => Ok(Session::Identify),
             Purpose::Invite if hello.target == self.0.identity().node_id => Ok(Session::Invite),
             Purpose::Invite => Err(RefusedHello::Target(self.0.identity().node_id)),
-            Purpose::Cluster => self.0.greet_member(hello),
+            Purpose::Cluster => self.0.greet_member(hello).await,
         }
+    }
+
+    fn process(&self, session: &Session, id: u64) -> (u64, Option<Acknowledged>) {
+        let acknowledged = match session {
+            Session::Cluster(node) => node.dialer.acknowledgements.of(id),
+            Session::Identify | Session::Invite => None,
+        };
+        (self.0.boot, acknowledged)
     }
 
     fn end(&self, session: &Session) -> CancellationToken {
@@ -116,6 +154,7 @@ impl Host for HostCore {
     async fn answer(&self, session: &Session, request: Request) -> Response {
         match (session, request) {
             (_, Request::Identify) => Response::Identified(self.0.identified()),
+            (_, Request::Introduce) => Response::Introduced(Box::new(self.0.introduced())),
             (Session::Invite, Request::Release { by }) => self.0.release(&by).await,
             (Session::Invite, Request::Adopt { cluster_id, incarnation, name }) => {
                 self.0.adopt(&cluster_id, incarnation, &name).await
@@ -268,6 +307,7 @@ impl HostCore {
             }
             Request::HeldByAll => Response::HeldByAll(held_by_all(node)),
             Request::Identify
+            | Request::Introduce
             | Request::Release { .. }
             | Request::Adopt { .. }
             | Request::Snapshot { .. }
@@ -292,6 +332,9 @@ pub(super) fn held_by_all(node: &Node) -> Option<u64> {
     let held = |id: u64| {
         if id == node.identity.node_id {
             own
+        } else if !node.answered_lately(id) {
+            // It may be gone, or come back with less than it had.
+            None
         } else {
             replication.get(&id).copied().flatten().map(|log_id| log_id.index())
         }

@@ -13,7 +13,7 @@ use crate::facade::{JoinProgress, Refusal};
 use crate::identity::State;
 use crate::raft::types::Peer;
 use crate::transport::connection::CallError;
-use crate::transport::message::{Failure, Identified, Request, Response};
+use crate::transport::message::{Failure, Identified, Introduced, Request, Response};
 
 /// A learner that lags by no more entries has caught up: the rest comes while it is promoted.
 const LAG_MAX: u64 = 64;
@@ -29,7 +29,7 @@ impl Core {
         check(request)?;
         let node = self.leading()?;
         let _turn = self.turn(&node).await?;
-        let who = identify(&node, &request.raft_addr).await?;
+        let (who, process) = identify(&node, &request.raft_addr).await?;
         if who.name != request.id {
             return Err(conflict(
                 "name-mismatch",
@@ -38,6 +38,9 @@ impl Core {
                     request.raft_addr, who.name, request.id
                 ),
             ));
+        }
+        if let Some(process) = &process {
+            admit_process(&node, request, process).await?;
         }
         let owners = node.find(&request.id);
         for (id, peer) in owners.iter().filter(|(id, _)| *id != who.node_id) {
@@ -81,7 +84,7 @@ fn check(request: &JoinRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn identify(node: &Node, addr: &str) -> Result<Identified, Refusal> {
+async fn identify(node: &Node, addr: &str) -> Result<(Identified, Option<Introduced>), Refusal> {
     node.identify(addr)
         .await
         .map_err(|e| Refusal::Unreachable { addr: addr.to_owned(), reason: e.to_string() })
@@ -90,8 +93,45 @@ async fn identify(node: &Node, addr: &str) -> Result<Identified, Refusal> {
 /// Whether the member that the cluster knows as `id` is alive: at its address, or it answered lately.
 async fn lives(node: &Node, id: u64, peer: &Peer) -> bool {
     match node.identify(&peer.raft_addr).await {
-        Ok(who) => who.node_id == id,
+        Ok((who, _)) => who.node_id == id,
         Err(_) => node.answered_lately(id),
+    }
+}
+
+/// Refuses a process that has a member's directory and is not that member any more, or whose data comes from another recovery.
+async fn admit_process(node: &Node, request: &JoinRequest, process: &Introduced) -> Result<(), Refusal> {
+    let (who, addr) = (&process.who, &request.raft_addr);
+    if who.cluster_id == node.identity.cluster_id
+        && let Some(incarnation) = process.forks.parting_from(&node.store.applied().forks)
+    {
+        return Err(conflict(
+            "foreign-cluster",
+            format!(
+                "member {:?} at {addr:?} holds data of cluster {:?} as it was recovered or restored apart from this one, since \
+                 incarnation {incarnation}; its data is kept: empty its data directory before you join it",
+                request.id, who.cluster_id
+            ),
+        ));
+    }
+    let Some(known) = node.peers().remove(&who.node_id) else { return Ok(()) };
+    if known.raft_addr != *addr
+        && let Some(detail) = node.finds_twin(process, &known, addr).await
+    {
+        return Err(conflict("copied-directory", detail));
+    }
+    // Asked before the member was: what it acknowledged then it must hold still.
+    let acknowledged = node.dialer.acknowledgements.of(who.node_id);
+    let position = identify(node, addr).await?.1.and_then(|process| process.position);
+    match acknowledged.zip(position) {
+        Some((acknowledged, position)) if acknowledged.is_lost_at(&position) => Err(conflict(
+            "lost-entries",
+            format!(
+                "member {:?} at {addr:?} had acknowledged the log up to entry {}, and its log does not hold it any more: its data \
+                 directory was replaced by an older copy; remove the member, empty its data directory and join it again",
+                request.id, acknowledged.index
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -155,7 +195,7 @@ fn unreachable(addr: &str, error: &CallError) -> Refusal {
 async fn settled(node: &Node, addr: &str, old: u64) -> Result<Identified, Refusal> {
     let deadline = Instant::now() + std::time::Duration::from_secs(5);
     loop {
-        let who = identify(node, addr).await?;
+        let (who, _) = identify(node, addr).await?;
         if who.node_id != old || who.state == State::Removed {
             return Ok(who);
         }

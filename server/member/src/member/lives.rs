@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::core::Core;
 use super::keeper;
-use super::node::{self, LOG_DIR, Node};
+use super::node::{self, Files, LOG_DIR, Node};
 use crate::facade::Refusal;
 use crate::failure::Fault;
 use crate::identity::{self, Identity, State};
@@ -46,13 +46,15 @@ impl Core {
         }
     }
 
-    /// Starts Raft on what the directory holds.
-    pub(crate) async fn begin_life(self: &Arc<Self>, identity: Identity) -> Result<Arc<Node>, Fault> {
-        let config = &self.config;
-        let stop = self.stop.child_token();
-        let node = node::start(&self.dir, identity, self.peer(), &config.tuning, &self.failure, stop)
-            .await
-            .map(Arc::new)?;
+    /// Starts Raft on what the directory holds. One that was adopted is a member from here on: its database and its log are
+    /// durable, and nobody has heard of it yet.
+    pub(crate) async fn begin_life(self: &Arc<Self>, mut identity: Identity) -> Result<Arc<Node>, Fault> {
+        let files = Files::open(&self.dir, &identity, self.peer(), &self.failure).await?;
+        if identity.state == State::Adopted {
+            identity.state = State::Member;
+            self.become_(identity.clone())?;
+        }
+        let node = node::start(self, identity, files).await.map(Arc::new)?;
         self.set_node(Some(Arc::clone(&node)));
         keeper::spawn(self, &node);
         Ok(node)
@@ -141,10 +143,12 @@ impl Core {
             );
         }
         match identity.state {
-            State::Member if identity.cluster_id == cluster_id && identity.incarnation == incarnation => {
+            State::Member | State::Adopted
+                if identity.cluster_id == cluster_id && identity.incarnation == incarnation =>
+            {
                 return Response::Adopted { node_id: identity.node_id };
             }
-            State::Member | State::Founding => {
+            State::Member | State::Adopted | State::Founding => {
                 return refused(
                     "foreign-cluster",
                     format!(
@@ -158,7 +162,7 @@ impl Core {
         }
         identity.cluster_id = cluster_id.to_owned();
         identity.incarnation = incarnation;
-        identity.state = State::Member;
+        identity.state = State::Adopted;
         identity.role = self.config.role;
         let adopted = async {
             self.wipe()?;

@@ -13,6 +13,7 @@ mod keeper;
 mod leading;
 mod lives;
 mod node;
+mod own;
 mod reads;
 mod remove;
 mod room;
@@ -21,6 +22,7 @@ mod start;
 mod status;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod writes;
 
 use std::sync::Arc;

@@ -14,6 +14,8 @@ use openraft::{Config, Instant as _, Raft, RaftMetrics, SnapshotPolicy};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::core::Core;
+use super::own::OwnData;
 use super::rounds::{IndexRound, ROUND_PATIENCE, Rounds};
 use crate::facade::{Leader, Tuning};
 use crate::failure::{Failure, Fault};
@@ -25,8 +27,10 @@ use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::store::{Store, TREE_FILE, floor_in};
 use crate::raft::types::{Peer, TypeConfig, Vote};
+use crate::transport::acknowledged::Acknowledgements;
 use crate::transport::incoming::Parked;
-use crate::transport::network::{Addresses, Dialer};
+use crate::transport::met::Met;
+use crate::transport::network::{Addresses, Dialer, Estranged};
 
 /// The log's folder in the data directory.
 pub(crate) const LOG_DIR: &str = "log";
@@ -69,26 +73,47 @@ pub(crate) struct Node {
     heard_ms: AtomicU64,
 }
 
-/// Opens log and tree in `dir` and starts Raft on them, as the member `peer`. The text of an error is one line for users.
-pub(crate) async fn start(
-    dir: &Path,
-    identity: Identity,
-    peer: Peer,
-    tuning: &Tuning,
-    failure: &Failure,
-    stop: CancellationToken,
-) -> Result<Node, Fault> {
-    let place = dir.display().to_string();
-    let role = peer.role;
-    let (opened_dir, opened_identity, opened_failure) = (dir.to_owned(), identity.clone(), failure.clone());
-    let opened = platform::spawn_blocking(move || open(&opened_dir, &opened_identity, peer, &opened_failure));
-    let (store, log) =
-        opened.await.map_err(|e| e.to_string())?.map_err(|e| Fault::of(format!("data_dir {place:?}"), e))?;
+/// The log and the tree of a data directory, open, and durable to where they can be missed.
+pub(crate) struct Files {
+    store: Arc<Store>,
+    log: LogStore,
+}
+
+impl Files {
+    /// Opens those in `dir` for the member `peer`. The text of an error is one line for users.
+    pub(crate) async fn open(
+        dir: &Path,
+        identity: &Identity,
+        peer: Peer,
+        failure: &Failure,
+    ) -> Result<Self, Fault> {
+        let place = dir.display().to_string();
+        let (dir, identity, failure) = (dir.to_owned(), identity.clone(), failure.clone());
+        let opened = platform::spawn_blocking(move || open(&dir, &identity, peer, &failure));
+        let (store, log) = opened
+            .await
+            .map_err(|e| e.to_string())?
+            .map_err(|e| Fault::of(format!("data_dir {place:?}"), e))?;
+        Ok(Self { store, log })
+    }
+}
+
+/// Starts Raft on `files`, as the member `identity` of `core`. The text of an error is one line for users.
+pub(crate) async fn start(core: &Core, identity: Identity, files: Files) -> Result<Node, Fault> {
+    let Files { store, log } = files;
+    let (tuning, stop) = (&core.config.tuning, core.stop.child_token());
+    let own = OwnData { log: log.clone(), store: Arc::clone(&store), failure: core.failure.clone() };
     let dialer = Dialer {
         cluster_id: identity.cluster_id.clone(),
         incarnation: identity.incarnation,
         node_id: identity.node_id,
+        boot: core.boot,
+        raft_addr: core.config.raft_advertise_addr.clone(),
+        own: Arc::new(own),
+        acknowledgements: Acknowledgements::default(),
+        met: Met::default(),
         removed: CancellationToken::new(),
+        estranged: Estranged::default(),
         other_version: Arc::default(),
         snapshot_rate: tuning.snapshot_rate,
         addresses: Addresses::default(),
@@ -97,7 +122,7 @@ pub(crate) async fn start(
     let machine = StateMachine { store: Arc::clone(&store), floor: log.floor() };
     let raft = Raft::new(identity.node_id, config, dialer.clone(), log.clone(), machine)
         .await
-        .map_err(|e| format!("data_dir {place:?}: Raft cannot start: {e}"))?;
+        .map_err(|e| format!("data_dir {:?}: Raft cannot start: {e}", core.dir.display().to_string()))?;
     let leads = Rounds::new(IndexRound::Lead(raft.clone()), stop.clone());
     let reads = Rounds::new(
         IndexRound::Ask {
@@ -111,7 +136,7 @@ pub(crate) async fn start(
     );
     Ok(Node {
         identity,
-        role,
+        role: core.config.role,
         raft,
         store,
         log,
@@ -128,6 +153,15 @@ pub(crate) async fn start(
     })
 }
 
+/// A member's directory has had a database from its first vote on. Without it nothing says what the member promised.
+fn no_database() -> Fault {
+    let text = format!(
+        "it is a member's and has no database ({TREE_FILE:?}); restore the whole directory as it was last, or remove the member \
+         from its cluster, empty the directory and join again"
+    );
+    Fault { text, damaged: true }
+}
+
 fn open(
     dir: &Path,
     identity: &Identity,
@@ -137,6 +171,9 @@ fn open(
     let disk = platform::directory(dir)?;
     intake::remove_leftovers(disk.as_ref())?;
     let had_tree = platform::exists(&dir.join(TREE_FILE));
+    if !had_tree && identity.state == State::Member {
+        return Err(no_database());
+    }
     let mut options = conure_btree::Options::default();
     options.dirty_bytes_max = DIRTY_BYTES_MAX;
     let db = Db::open(Arc::clone(&disk), TREE_FILE, options)?;
@@ -154,9 +191,7 @@ fn open(
     // The tree is made before the log: one that is missing beside a log is lost.
     if !had_tree && (wal.last_index().is_some() || wal.purged().is_some() || wal.vote().is_some()) {
         disk.remove(TREE_FILE)?;
-        return Err(Fault::from(format!(
-            "it has a log but no database ({TREE_FILE:?}); restore that file, or empty the directory and join again"
-        )));
+        return Err(no_database());
     }
     let store = Store::new(disk, Arc::new(db), role, failure.clone())?;
     let applied = store.applied();

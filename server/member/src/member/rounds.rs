@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::ConureRaft;
 use crate::transport::connection::{CallError, Connection};
-use crate::transport::message::{Purpose, Request, Response};
+use crate::transport::message::{Request, Response};
 use crate::transport::network::Dialer;
 
 /// So many may wait for the next round.
@@ -148,7 +148,7 @@ async fn ask(
     let asking = async {
         let mut open = match used {
             Some(open) => open,
-            None => Connection::open(&addr, &dialer.hello(Purpose::Cluster, leader), patience).await?,
+            None => dialer.open(leader, &addr, patience).await?,
         };
         let answer = open.call(&Request::ReadIndex, patience).await?;
         Ok::<_, CallError>((answer, open))

@@ -18,7 +18,7 @@ use super::node::LOG_DIR;
 use super::room::Room;
 use crate::facade::MemberConfig;
 use crate::failure::{Failure, Fault};
-use crate::identity::{Identity, IdentityError, State};
+use crate::identity::{Identity, IdentityError, State, new_node_id};
 use crate::offline::UNFINISHED_FILE;
 use crate::platform::{self, TcpListener};
 use crate::raft::store::TREE_FILE;
@@ -69,6 +69,7 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
     let core = Arc::new(Core {
         config,
         dir,
+        boot: new_node_id(),
         lock: std::sync::Mutex::new(Some(lock)),
         identity: RwLock::new(identity.clone()),
         node: RwLock::new(None),
@@ -98,7 +99,7 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
 /// Goes on where the directory left off.
 async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), Fault> {
     match identity.state {
-        State::Member => core.begin_life(identity).await.map(drop),
+        State::Member | State::Adopted => core.begin_life(identity).await.map(drop),
         State::Founding => core.found(&identity.cluster_id.clone()).await,
         State::Fresh if core.config.bootstrap && core.config.role == Role::Data => {
             let cluster_id =
@@ -181,7 +182,7 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
         ));
     }
     // An arbiter's directory holds none of the data that its applied index speaks of.
-    let settled = matches!(identity.state, State::Founding | State::Member);
+    let settled = matches!(identity.state, State::Founding | State::Adopted | State::Member);
     if settled && identity.role != config.role {
         return Err(data_dir(
             dir,

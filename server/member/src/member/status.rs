@@ -55,9 +55,9 @@ impl Core {
         let node = self.node().map_err(|refusal| refusal.to_string())?;
         let metrics = node.metrics();
         let Some((_, leader)) = node.leader() else {
-            return Err(
+            return Err(node.dialer.estranged.why().unwrap_or_else(|| {
                 "no leader is known; see that a quorum of members runs and can reach each other".into()
-            );
+            }));
         };
         let (committed, applied) = (committed(&metrics), node.store.applied().index());
         if committed > applied + READY_LAG_MAX || !node.recovered.load(Ordering::Acquire) {

@@ -22,6 +22,7 @@ use super::OfflineError;
 use crate::backup_format::Record;
 use crate::identity::{IDENTITY_FILE, Identity, State, new_node_id};
 use crate::member::{LOG_DIR, take_lock};
+use crate::raft::forks::Forks;
 use crate::raft::state::{APPLIED_KEY, Applied, KV_TREE, META_TREE};
 use crate::raft::store::{TREE_FILE, applied_in, engine};
 use crate::raft::types::{LogId, Peer, StoredMembership};
@@ -182,6 +183,7 @@ fn make(
         incarnation,
         log_id: Some(first_log_id(node_id, origin.log_index)),
         revision,
+        forks: Forks::default().begin(incarnation),
         ..Applied::default()
     };
     let encoded = applied.encode().map_err(OfflineError::io("write the database"))?;

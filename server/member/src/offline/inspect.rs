@@ -197,6 +197,7 @@ fn state_name(state: &State) -> &'static str {
         State::Member => "member",
         State::Released => "released",
         State::Removed => "removed",
+        State::Adopted => "adopted",
     }
 }
 

@@ -239,6 +239,7 @@ fn usable(dir: &Path, identity: &Identity) -> Result<(), OfflineError> {
             return Err(OfflineError::dir(dir, "was never started since it was made", mend));
         }
         (State::Released, _) => "let go of its cluster to follow another",
+        (State::Adopted, _) => "was never started since it was taken into its cluster",
         (State::Removed, _) => "is that of a member that was removed from its cluster",
     };
     Err(OfflineError::dir(dir, what, OTHER))
@@ -290,24 +291,28 @@ fn raise(
     if let Some(floor) = floor.and_then(|bytes| conure_wal::Floor::decode(&bytes)) {
         log.check_floor(&floor).map_err(|e| damaged(dir, &e))?;
     }
+    let origin = Origin {
+        cluster_id: found.cluster_id.clone(),
+        incarnation: found.incarnation,
+        revision: found.revision,
+        log_index: found.index(),
+    };
+    let (incarnation, revision) = raised(&origin, None)?;
+    // What the log holds beyond the database may never have been agreed on: the members that are lost may have given the
+    // revisions after this one to other changes.
+    store.skip_to(revision).map_err(failed())?;
     let replayed = replay(dir, &store, &log, step)?;
     let before = Applied::clone(&store.applied());
     if before.released_for.is_some() {
         return Err(OfflineError::dir(dir, "let go of its cluster to follow another", OTHER));
     }
-    let origin = Origin {
-        cluster_id: before.cluster_id.clone(),
-        incarnation: before.incarnation,
-        revision: before.revision,
-        log_index: before.index(),
-    };
-    let (incarnation, revision) = raised(&origin, None)?;
     let old: BTreeSet<u64> = before.membership.nodes().map(|(id, _)| *id).collect();
     let next = Applied {
         cluster_id: before.cluster_id.clone(),
         incarnation,
         log_id: Some(first_log_id(identity.node_id, before.index())),
-        revision,
+        revision: before.revision,
+        forks: before.forks.clone().begin(incarnation),
         removed: before.removed.union(&old).copied().collect(),
         ..Applied::default()
     };

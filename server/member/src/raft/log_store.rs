@@ -18,6 +18,7 @@ use super::store::{FloorOf, last_holder};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::failure::{Failure, Fault};
 use crate::planted::Planted;
+use crate::transport::acknowledged::Position;
 
 /// So many bytes of entries are read at once for a follower, or one entry.
 const REPLICATE_BYTES: usize = 2 << 20;
@@ -103,6 +104,13 @@ impl LogStore {
             Some(last) => Ok(self.read(last..last + 1, 1)?.pop().map(|entry| entry.log_id)),
             None => self.purged(),
         }
+    }
+
+    /// How far it reaches, and its vote, durable or not. The vote is read last: see [`Position`].
+    pub(crate) fn position(&self) -> io::Result<Position> {
+        let wal = self.wal()?;
+        let index = wal.last_index().or_else(|| wal.purged().map(|purged| purged.index));
+        Ok(Position { index, vote: wal.vote().map(|vote| decode(&vote)).transpose()? })
     }
 
     fn purged(&self) -> io::Result<Option<LogId>> {

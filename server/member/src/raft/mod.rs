@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing here dials or listens.
 
+pub(crate) mod forks;
 pub(crate) mod intake;
 pub(crate) mod log_store;
 pub(crate) mod plausible;

@@ -5,6 +5,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use super::forks::Forks;
 use super::types::{LogId, SnapshotMeta, StoredMembership};
 
 /// The tree of the users' data: `key → revision (u64, little endian) ++ value`.
@@ -36,7 +37,13 @@ pub(crate) struct Applied {
     pub(crate) released_for: Option<String>,
     /// Node ids that were members once and are none now.
     pub(crate) removed: BTreeSet<u64>,
+    /// Which recoveries and restores the data comes from.
+    #[serde(skip)]
+    pub(crate) forks: Forks,
 }
+
+/// The version of what follows the fields that every version has.
+const EXTENSION: u8 = 1;
 
 impl Applied {
     /// The last applied index; 0 before the first.
@@ -62,12 +69,28 @@ impl Applied {
     }
 
     /// The bytes under [`APPLIED_KEY`].
+    /// Earlier versions ignore what follows the fields that they know; where there is nothing to add, nothing does.
     pub(crate) fn encode(&self) -> io::Result<Vec<u8>> {
-        postcard::to_stdvec(self).map_err(io::Error::other)
+        let encoded = if self.forks.is_empty() {
+            postcard::to_stdvec(self)
+        } else {
+            postcard::to_stdvec(&(self, EXTENSION, &self.forks))
+        };
+        encoded.map_err(io::Error::other)
     }
 
     /// The counterpart of [`Applied::encode`].
     pub(crate) fn decode(bytes: &[u8]) -> io::Result<Self> {
-        postcard::from_bytes(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+        let invalid = |e| io::Error::new(io::ErrorKind::InvalidData, e);
+        let (mut applied, rest): (Self, _) = postcard::take_from_bytes(bytes).map_err(invalid)?;
+        match rest.split_first() {
+            Some((&EXTENSION, forks)) => applied.forks = postcard::from_bytes(forks).map_err(invalid)?,
+            Some((version, _)) => {
+                let what = format!("the state has extension {version}; this version reads {EXTENSION}");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+            None => {}
+        }
+        Ok(applied)
     }
 }

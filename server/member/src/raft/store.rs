@@ -187,6 +187,14 @@ impl Store {
         })
     }
 
+    /// Leaves out the revisions up to `revision`, as durably as what follows: the next change takes the one after.
+    pub(crate) fn skip_to(&self, revision: u64) -> io::Result<()> {
+        self.change(Durability::Eventual, |applied, _| {
+            applied.revision = applied.revision.max(revision);
+            Ok(())
+        })
+    }
+
     /// Ends the state's life in one incarnation of its cluster, durably: `next` is what is known of it in the next one.
     /// What the log held is of the old one and forgotten.
     pub(crate) fn begin_incarnation(&self, next: Applied) -> io::Result<()> {

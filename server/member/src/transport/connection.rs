@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
 
+use super::acknowledged::Acknowledged;
 use super::frame::{self, FRAME_MAX, FrameError, HELLO_MAX};
 use super::message::{Chunk, Failure, Greeting, Hello, RefusedHello, Request, Response};
 use crate::platform::TcpStream;
@@ -29,12 +30,15 @@ pub(crate) enum CallError {
     /// An arbiter leads: it has no data, so whoever needs a snapshot waits for another leader.
     #[error("an arbiter has no snapshot to send")]
     NothingToSend,
+    /// The other side counts on entries that this member does not hold any more.
+    #[error("this member's log lost entries that it had acknowledged")]
+    LostEntries,
 }
 
 impl CallError {
     /// Whether the other side is not there at all, so that trying at once again is of no use.
     pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Refused(_) | Self::Failed(_))
+        matches!(self, Self::Connect(_) | Self::Refused(_) | Self::Failed(_) | Self::LostEntries)
     }
 }
 
@@ -44,6 +48,8 @@ pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
     /// The minor version that both ends speak.
     pub(crate) minor: u16,
+    /// Which process the other side is, and what it says that this member acknowledged to it.
+    pub(crate) process: Option<(u64, Option<Acknowledged>)>,
 }
 
 impl Connection {
@@ -53,11 +59,16 @@ impl Connection {
             let stream = TcpStream::connect(addr).await.map_err(CallError::Connect)?;
             stream.set_nodelay(true).map_err(CallError::Connect)?;
             let mut stream = BufReader::new(stream);
-            frame::send(&mut stream, hello, HELLO_MAX).await?;
-            match frame::receive(&mut stream, HELLO_MAX).await? {
-                Greeting::Welcome { minor } => Ok(Self { stream, minor: minor.min(hello.minor) }),
-                Greeting::Refused(why) => Err(CallError::Refused(why)),
+            match &hello.introduction {
+                Some(introduction) => frame::send(&mut stream, &(hello, introduction), HELLO_MAX).await?,
+                None => frame::send(&mut stream, hello, HELLO_MAX).await?,
             }
+            let (minor, process) = match frame::receive(&mut stream, HELLO_MAX).await? {
+                Greeting::Welcome { minor } => (minor, None),
+                Greeting::Recognized { minor, boot, acknowledged } => (minor, Some((boot, acknowledged))),
+                Greeting::Refused(why) => return Err(CallError::Refused(why)),
+            };
+            Ok(Self { stream, minor: minor.min(hello.minor), process })
         })
         .await
         .unwrap_or(Err(CallError::Timeout(patience)))
@@ -112,6 +123,5 @@ pub(crate) async fn ask(
     request: &Request,
     patience: Duration,
 ) -> Result<Response, CallError> {
-    let mut connection = Connection::open(addr, hello, patience).await?;
-    connection.call(request, patience).await
+    Connection::open(addr, hello, patience).await?.call(request, patience).await
 }

@@ -8,7 +8,9 @@ use openraft::raft::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::acknowledged::{Acknowledged, Position};
 use crate::identity::State;
+use crate::raft::forks::Forks;
 use crate::raft::types::{SnapshotMeta, TypeConfig, Vote};
 
 /// The first bytes of every connection.
@@ -20,12 +22,17 @@ pub(crate) const PROTOCOL: u16 = 1;
 /// connection speak the lower one of theirs. What may change between them: requests, responses and failures are added at
 /// the end, and sent only to who knows them; a hello may grow at its end, for who is older ignores what it does not know.
 ///
-/// 0: everything but what is named here. 1: snapshots that are resumed. 2: a sign of life while one is installed.
-pub(crate) const MINOR: u16 = 2;
+/// 0: everything but what is named here. 1: snapshots that are resumed. 2: a sign of life while one is installed. 3: a hello
+/// says more of the process that sends it, and a greeting what that process acknowledged.
+pub(crate) const MINOR: u16 = 3;
 /// From this minor version on a snapshot can be resumed.
 pub(crate) const MINOR_RESUMES: u16 = 1;
 /// From this minor version on a member says [`Response::Installing`] while it installs a snapshot.
 pub(crate) const MINOR_INSTALLS: u16 = 2;
+
+/// From this minor version on a hello ends with [`Introduction`], members greet each other with [`Greeting::Recognized`] and
+/// answer [`Request::Introduce`].
+pub(crate) const MINOR_INTRODUCES: u16 = 3;
 
 /// What a connection is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +60,34 @@ pub(crate) struct Hello {
     pub(crate) target: u64,
     /// The sender's minor version.
     pub(crate) minor: u16,
+    /// Follows from minor version 3 on.
+    #[serde(skip)]
+    pub(crate) introduction: Option<Introduction>,
+}
+
+/// What a hello ends with. The node id says which directory the sender has; this says which process uses it, and which
+/// data is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Introduction {
+    /// Random at each start of a process: two that use copies of one directory differ in it.
+    pub(crate) boot: u64,
+    /// Where the sender says that its Raft port is dialled.
+    pub(crate) raft_addr: String,
+    /// Which recoveries and restores its data comes from.
+    pub(crate) forks: Forks,
+    /// What the target acknowledged to the sender.
+    pub(crate) acknowledged: Option<Acknowledged>,
+}
+
+impl Hello {
+    /// Reads a hello of any minor version; what a later version adds at its end is ignored.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        let (mut hello, rest): (Self, _) = postcard::take_from_bytes(bytes)?;
+        if hello.minor >= MINOR_INTRODUCES {
+            hello.introduction = Some(postcard::from_bytes(rest)?);
+        }
+        Ok(hello)
+    }
 }
 
 /// What every hello of every version begins with.
@@ -70,6 +105,14 @@ pub(crate) enum Greeting {
         minor: u16,
     },
     Refused(RefusedHello),
+    /// Let in as a member of the cluster. From minor version 3 on.
+    Recognized {
+        minor: u16,
+        /// As in [`Introduction`], of the one that lets it in.
+        boot: u64,
+        /// What the dialling member acknowledged to the one that lets it in.
+        acknowledged: Option<Acknowledged>,
+    },
 }
 
 /// Why a connection is refused.
@@ -86,6 +129,22 @@ pub(crate) enum RefusedHello {
     Removed,
     #[error("it serves no members now")]
     NotServing,
+    /// Since this incarnation the data of the two comes from different recoveries or restores. From minor version 3 on.
+    #[error("its data comes from another recovery or restore, since incarnation {0}")]
+    Fork(u64),
+    /// From minor version 3 on.
+    #[error("its log lost entries that it had acknowledged; its process ends")]
+    LostEntries,
+    /// The process at this address uses the data directory that the sender has, too. From minor version 3 on.
+    #[error(
+        "another process, at {0:?}, uses this member's data directory or a copy of it; stop one of the two"
+    )]
+    Copied(String),
+    /// The cluster knows the sender at this address, and does not find it there. From minor version 3 on.
+    #[error(
+        "the cluster knows this member at {0:?}, where it is not found; join it again with its present address"
+    )]
+    Moved(String),
 }
 
 /// Who a member is.
@@ -100,6 +159,18 @@ pub(crate) struct Identified {
     pub(crate) raft_addr: String,
     pub(crate) http_addr: String,
     pub(crate) revision: u64,
+}
+
+/// The answer to [`Request::Introduce`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Introduced {
+    pub(crate) who: Identified,
+    /// As in [`Introduction`].
+    pub(crate) boot: u64,
+    /// As in [`Introduction`].
+    pub(crate) forks: Forks,
+    /// How far its log reaches; none where it is in no cluster.
+    pub(crate) position: Option<Position>,
 }
 
 /// What one member asks another.
@@ -145,6 +216,8 @@ pub(crate) enum Request {
         with_data: bool,
         id: u64,
     },
+    /// As [`Request::Identify`], and which process of which data is there. From minor version 3 on.
+    Introduce,
 }
 
 /// The answer to a [`Request`].
@@ -170,6 +243,7 @@ pub(crate) enum Response {
     ProceedFrom(u64),
     /// The snapshot is whole and being installed; the answer follows. From minor version 2 on.
     Installing,
+    Introduced(Box<Introduced>),
 }
 
 /// Why a request is not done.

@@ -18,15 +18,28 @@ use openraft::raft::{
 use openraft::{OptionalSend, RPCTypes};
 use tokio_util::sync::CancellationToken;
 
+use super::acknowledged::{Acknowledged, Acknowledgements, Position};
 use super::connection::{CallError, Connection};
-use super::message::{Hello, MAGIC, MINOR, PROTOCOL, Purpose, RefusedHello, Request, Response};
+use super::message::{Hello, Introduction, MAGIC, MINOR, PROTOCOL, Purpose, RefusedHello, Request, Response};
+use super::met::Met;
 use super::outgoing;
 use super::pipeline::{Appended, Pipeline};
+use crate::raft::forks::Forks;
 use crate::raft::state_machine::SnapshotData;
 use crate::raft::types::{Peer, TypeConfig, Vote};
 
 /// How long an append or a vote may take on the wire and on the other side's disk.
 pub(super) const CALL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the process that dials knows of its own data.
+pub(crate) trait Own: std::fmt::Debug + Send + Sync {
+    /// How far its log reaches now; none where it was closed.
+    fn position(&self) -> Option<Position>;
+    /// Which recoveries and restores its data comes from.
+    fn forks(&self) -> Forks;
+    /// Its log lost what it had acknowledged: it must not go on.
+    fn lost(&self, acknowledged: Acknowledged, position: Position);
+}
 
 /// Who dials, and what to do when told that it was removed.
 #[derive(Debug, Clone)]
@@ -34,14 +47,53 @@ pub(crate) struct Dialer {
     pub(crate) cluster_id: String,
     pub(crate) incarnation: u64,
     pub(crate) node_id: u64,
+    /// Random at each start of the process.
+    pub(crate) boot: u64,
+    /// Where this member says that it is dialled.
+    pub(crate) raft_addr: String,
+    pub(crate) own: Arc<dyn Own>,
+    /// What others acknowledged to this member.
+    pub(crate) acknowledgements: Acknowledgements,
+    /// Which process each member is.
+    pub(crate) met: Met,
     /// Cancelled when another member says that this one was removed, or left behind when the cluster was recovered.
     pub(crate) removed: CancellationToken,
+    /// Why others keep this process out, if they do.
+    pub(crate) estranged: Estranged,
     /// Whether a member of another version was met: said once.
     pub(crate) other_version: Arc<AtomicBool>,
     /// How fast snapshots are sent, in bytes a second.
     pub(crate) snapshot_rate: Option<u64>,
     /// Where the members are now: a link outlives a change of its target's address.
     pub(crate) addresses: Addresses,
+}
+
+/// Why other members keep this process out, where its user has to do something about it. Shared by its links.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Estranged(Arc<RwLock<Option<RefusedHello>>>);
+
+impl Estranged {
+    /// One line for users.
+    pub(crate) fn why(&self) -> Option<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(ToString::to_string)
+    }
+
+    /// Logs what is not known yet.
+    fn set(&self, why: &RefusedHello) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() != Some(why) {
+            tracing::error!(%why, "other members keep this process out");
+            *known = Some(why.clone());
+        }
+    }
+
+    /// A member let this process in.
+    fn clear(&self) {
+        let is_set = self.0.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_set {
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
 }
 
 /// The Raft addresses of the members by node id.
@@ -72,6 +124,12 @@ impl Dialer {
             sender: self.node_id,
             target,
             minor: MINOR,
+            introduction: Some(Introduction {
+                boot: self.boot,
+                raft_addr: self.raft_addr.clone(),
+                forks: self.own.forks(),
+                acknowledged: self.acknowledgements.of(target),
+            }),
         }
     }
 
@@ -87,10 +145,36 @@ impl Dialer {
         request: &Request,
         patience: Duration,
     ) -> Result<Response, CallError> {
-        let hello = self.hello(Purpose::Cluster, target);
-        let answer = super::connection::ask(addr, &hello, request, patience).await;
-        self.heed(&answer);
-        answer
+        self.open(target, addr, patience).await?.call(request, patience).await
+    }
+
+    /// Opens a connection to a member of the cluster.
+    pub(crate) async fn open(
+        &self,
+        target: u64,
+        addr: &str,
+        patience: Duration,
+    ) -> Result<Connection, CallError> {
+        let opened = Connection::open(addr, &self.hello(Purpose::Cluster, target), patience).await;
+        self.heed(&opened);
+        let connection = opened?;
+        if let Some((boot, acknowledged)) = &connection.process {
+            if !self.holds(acknowledged.as_ref()) {
+                return Err(CallError::LostEntries);
+            }
+            self.met.set(target, *boot);
+        }
+        Ok(connection)
+    }
+
+    /// Whether this member still holds what another one counts on, as that one says.
+    pub(crate) fn holds(&self, acknowledged: Option<&Acknowledged>) -> bool {
+        let Some((acknowledged, position)) = acknowledged.zip(self.own.position()) else { return true };
+        let lost = acknowledged.is_lost_at(&position);
+        if lost {
+            self.own.lost(*acknowledged, position);
+        }
+        !lost
     }
 
     fn heed<T>(&self, answer: &Result<T, CallError>) {
@@ -108,6 +192,13 @@ impl Dialer {
                     "a member speaks another version of the protocol and refuses this one; upgrade the older one"
                 );
             }
+            Err(CallError::Refused(
+                why @ (RefusedHello::Fork(_) | RefusedHello::Copied(_) | RefusedHello::Moved(_)),
+            )) => self.estranged.set(why),
+            Err(CallError::Refused(RefusedHello::LostEntries)) => {
+                tracing::error!("a member lost entries that it had acknowledged to this one, and ends");
+            }
+            Ok(_) => self.estranged.clear(),
             _ => {}
         }
     }
@@ -167,11 +258,13 @@ impl Link {
         Ok(answer)
     }
 
+    /// The other side holds the log of the leader of `vote` up to `index`, durably.
+    pub(super) fn acknowledged(&self, vote: Vote, index: u64) {
+        self.dialer.acknowledgements.note(self.target, vote, index);
+    }
+
     pub(super) async fn open(&self, patience: Duration) -> Result<Connection, CallError> {
-        let hello = self.dialer.hello(Purpose::Cluster, self.target);
-        let opened = Connection::open(&self.addr(), &hello, patience).await;
-        self.dialer.heed(&opened);
-        opened
+        self.dialer.open(self.target, &self.addr(), patience).await
     }
 
     pub(super) fn error(&self, action: RPCTypes, error: &CallError) -> RPCError<TypeConfig> {

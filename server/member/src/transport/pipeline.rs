@@ -14,7 +14,7 @@ use super::connection::{CallError, Connection};
 use super::frame::{self, FRAME_MAX, FrameError};
 use super::message::{Request, Response};
 use super::network::{CALL_PATIENCE, Link, confused, failed};
-use crate::raft::types::{LogId, TypeConfig};
+use crate::raft::types::{LogId, TypeConfig, Vote};
 
 /// So many appends may be unanswered at once.
 pub(super) const APPENDS_MAX: usize = 16;
@@ -33,6 +33,7 @@ struct Unanswered {
     frame: Vec<u8>,
     prev: Option<LogId>,
     last: Option<LogId>,
+    vote: Vote,
 }
 
 /// Sends what `input` has to send, and gives out the answers in the same order.
@@ -141,7 +142,7 @@ where
     /// Sends one more.
     async fn take(&mut self, append: AppendEntriesRequest<TypeConfig>) -> Result<(), RPCError<TypeConfig>> {
         let prev = append.prev_log_id;
-        let last = append.entries.last().map(|entry| entry.log_id).or(prev);
+        let (last, vote) = (append.entries.last().map(|entry| entry.log_id).or(prev), append.vote);
         let frame = frame::encode(&Request::Append(append), FRAME_MAX).map_err(|e| self.error(&e.into()))?;
         let now = Instant::now();
         if self.unanswered.is_empty() {
@@ -152,7 +153,7 @@ where
             Some(connection) => connection.send_frame(&frame, CALL_PATIENCE).await,
             None => Err(FrameError::Closed.into()),
         };
-        self.unanswered.push_back(Unanswered { frame, prev, last });
+        self.unanswered.push_back(Unanswered { frame, prev, last, vote });
         match sent {
             Ok(()) => Ok(()),
             Err(e) => self.broken(e).await,
@@ -174,7 +175,12 @@ where
         self.fresh = false;
         self.deadline = Instant::now() + CALL_PATIENCE;
         match (answer, append.prev) {
-            (Response::Append(AppendEntriesResponse::Success), _) => Ok(Some(Ok(append.last))),
+            (Response::Append(AppendEntriesResponse::Success), _) => {
+                if let Some(last) = &append.last {
+                    self.link.acknowledged(append.vote, last.index());
+                }
+                Ok(Some(Ok(append.last)))
+            }
             (Response::Append(AppendEntriesResponse::HigherVote(vote)), _) => {
                 Ok(Some(Err(StreamAppendError::HigherVote(vote))))
             }

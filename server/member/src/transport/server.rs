@@ -15,10 +15,12 @@ use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::acknowledged::Acknowledged;
 use super::frame::{self, FRAME_MAX, FrameError, HELLO_MAX};
 use super::incoming::Incoming;
 use super::message::{
-    Chunk, Greeting, Hello, MAGIC, MINOR, MINOR_INSTALLS, Opening, PROTOCOL, RefusedHello, Request, Response,
+    Chunk, Greeting, Hello, MAGIC, MINOR, MINOR_INSTALLS, MINOR_INTRODUCES, Opening, PROTOCOL, Purpose,
+    RefusedHello, Request, Response,
 };
 use super::pipeline::{APPENDS_BYTES_MAX, APPENDS_MAX};
 use crate::platform::{TcpListener, TcpStream};
@@ -45,7 +47,9 @@ pub(crate) trait Host: Send + Sync + 'static {
     type Session: Send + Sync;
 
     /// Lets a connection in or says why not.
-    fn greet(&self, hello: &Hello) -> Result<Self::Session, RefusedHello>;
+    fn greet(&self, hello: &Hello) -> impl Future<Output = Result<Self::Session, RefusedHello>> + Send;
+    /// Which process this is, and what the member `id` acknowledged to it.
+    fn process(&self, session: &Self::Session, id: u64) -> (u64, Option<Acknowledged>);
     /// Cancelled when the session is over from this side.
     fn end(&self, session: &Self::Session) -> CancellationToken;
     /// The longest frame that may be asked with.
@@ -177,8 +181,8 @@ async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> 
         let refused = Greeting::Refused(RefusedHello::Protocol(PROTOCOL));
         return say(&mut stream, &refused, HELLO_MAX).await;
     }
-    let hello: Hello = postcard::from_bytes(&hello)?;
-    let session = match host.greet(&hello) {
+    let hello = Hello::decode(&hello)?;
+    let session = match host.greet(&hello).await {
         Ok(session) => session,
         Err(why) => {
             count(&counters.refused);
@@ -187,7 +191,13 @@ async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> 
         }
     };
     let minor = hello.minor.min(MINOR);
-    say(&mut stream, &Greeting::Welcome { minor }, HELLO_MAX).await?;
+    let greeting = if minor >= MINOR_INTRODUCES && hello.purpose == Purpose::Cluster {
+        let (boot, acknowledged) = host.process(&session, hello.sender);
+        Greeting::Recognized { minor, boot, acknowledged }
+    } else {
+        Greeting::Welcome { minor }
+    };
+    say(&mut stream, &greeting, HELLO_MAX).await?;
     let end = host.end(&session);
     tokio::select! {
         () = end.cancelled() => Ok(()),

@@ -19,12 +19,15 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::acknowledged::{Acknowledged, Acknowledgements, Position};
 use super::frame::{FRAME_MAX, HELLO_MAX, receive, send};
 use super::incoming::Incoming;
 use super::message::{Failure, Greeting, Hello, MINOR, RefusedHello, Request, Response};
-use super::network::{Addresses, Dialer, Link};
+use super::met::Met;
+use super::network::{Addresses, Dialer, Estranged, Link, Own};
 use super::pipeline::APPENDS_MAX;
 use super::server::{Counters, Host, serve};
+use crate::raft::forks::Forks;
 use crate::raft::types::{Entry, Peer, SnapshotMeta, TypeConfig, Vote, log_id};
 
 /// Longer than anything here takes.
@@ -49,11 +52,35 @@ fn index_of(request: &Request) -> u64 {
     }
 }
 
+/// Holds whatever others count on.
+#[derive(Debug)]
+struct Unasked;
+
+impl Own for Unasked {
+    fn position(&self) -> Option<Position> {
+        None
+    }
+
+    fn forks(&self) -> Forks {
+        Forks::default()
+    }
+
+    fn lost(&self, acknowledged: Acknowledged, _: Position) {
+        panic!("it lost {acknowledged:?}");
+    }
+}
+
 fn dialer() -> Dialer {
     Dialer {
         cluster_id: "c".into(),
         incarnation: 1,
         node_id: LEADER,
+        boot: 1,
+        raft_addr: "leader".into(),
+        own: Arc::new(Unasked),
+        acknowledgements: Acknowledgements::default(),
+        met: Met::default(),
+        estranged: Estranged::default(),
         removed: CancellationToken::new(),
         other_version: Arc::default(),
         snapshot_rate: None,
@@ -89,8 +116,12 @@ struct Slow {
 impl Host for Slow {
     type Session = ();
 
-    fn greet(&self, _: &Hello) -> Result<(), RefusedHello> {
+    async fn greet(&self, _: &Hello) -> Result<(), RefusedHello> {
         Ok(())
+    }
+
+    fn process(&self, (): &(), _: u64) -> (u64, Option<Acknowledged>) {
+        (0, None)
     }
 
     fn end(&self, (): &()) -> CancellationToken {

@@ -1,7 +1,7 @@
 //! Starts members and waits for what they come to.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -119,6 +119,20 @@ pub(crate) async fn join(leader: &Member, place: &Place) {
             assert_eq!((answer.id, answer.suffrage), (place.config.node_id.clone(), Suffrage::Voter));
         }
         other => panic!("{} did not join: {other:?}", place.config.node_id),
+    }
+}
+
+/// All of a data directory, as it is now, in another one.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_dir(&path, &target);
+        } else {
+            std::fs::copy(&path, target).unwrap();
+        }
     }
 }
 

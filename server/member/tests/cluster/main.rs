@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 mod arbiter;
+mod copies;
 mod data_dir;
 mod harness;
 mod membership;

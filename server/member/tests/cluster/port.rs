@@ -81,15 +81,17 @@ async fn a_peer_of_another_version_cluster_incarnation_or_target_is_refused() {
     };
     let hello =
         |protocol, cluster: &str, incarnation, target| hello_of(protocol, cluster, incarnation, target, 1);
-    let (welcome, refused) = (0, 1);
+    // A boot nonce, an address, no forks, nothing acknowledged.
+    let introduction = [&[7, 4][..], b"a:70", &[0, 0]].concat();
+    let (welcome, refused, recognized) = (0, 1, 2);
     let (by_protocol, by_cluster, by_target) = (0, 1, 2);
     let cases = [
         // The lower one of two minor versions is spoken; who is newer may say more.
         (hello(1, &cluster, 1, own), vec![welcome, 1]),
         (hello_of(1, &cluster, 1, own, 2), vec![welcome, 2]),
         (hello_of(1, &cluster, 1, own, 0), vec![welcome, 0]),
-        (hello_of(1, &cluster, 1, own, 9), vec![welcome, 2]),
-        ([hello_of(1, &cluster, 1, own, 9), b"more".to_vec()].concat(), vec![welcome, 2]),
+        ([hello_of(1, &cluster, 1, own, 9), introduction.clone()].concat(), vec![recognized, 3]),
+        ([hello_of(1, &cluster, 1, own, 9), introduction, b"more".to_vec()].concat(), vec![recognized, 3]),
         // Of another major version only the beginning need be understood.
         (b"CNRD\x02\xff\xff\xff\xff".to_vec(), vec![refused, by_protocol, 1]),
         (hello(2, &cluster, 1, own), vec![refused, by_protocol]),

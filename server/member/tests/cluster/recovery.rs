@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use conure_member::offline::{RecoverOptions, Recovered, Recovery, recover};
@@ -48,6 +47,20 @@ async fn holds(member: &Member, written: &BTreeMap<String, (String, u64)>) {
     }
 }
 
+/// The same after a recovery: what its log alone held has a revision that no member ever gave away.
+async fn holds_with_new_revisions(
+    member: &Member,
+    written: &mut BTreeMap<String, (String, u64)>,
+    revisions: &mut BTreeSet<u64>,
+) {
+    for (key, (value, revision)) in written {
+        let found = member.get(key.as_bytes(), Consistency::Linearizable).await.unwrap().found.unwrap();
+        assert_eq!(found.value, bytes(value.clone()), "{key}");
+        assert!(found.revision > 1 << 32 && revisions.insert(found.revision), "{key}: {}", found.revision);
+        *revision = found.revision;
+    }
+}
+
 fn health(member: &Member) -> String {
     member.status().health
 }
@@ -76,7 +89,10 @@ async fn a_lost_quorum_is_recovered_from_and_whom_it_left_behind_is_refused() {
     let survivor = places[0].start().await;
     leads(&survivor).await;
     assert_eq!(get(&survivor, "tail").await.as_deref(), Some("of the log"));
-    holds(&survivor, &written).await;
+    holds_with_new_revisions(&survivor, &mut written, &mut revisions).await;
+    let tail = survivor.get(b"tail", Consistency::Linearizable).await.unwrap().found.unwrap();
+    assert!(tail.revision > 1 << 32, "the lost members may have given revision {} away", tail.revision);
+    assert!(revisions.insert(tail.revision));
     let status = survivor.status();
     assert_eq!((&status.cluster_id, status.incarnation), (&old.cluster_id, 2));
     assert!(status.revision > old.revision + (1 << 32), "{} may have been used", status.revision);
@@ -160,23 +176,51 @@ async fn a_member_that_never_heard_of_the_recovery_can_be_joined() {
     stop_all(vec![survivor, second]).await;
 }
 
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_dir(&path, &target);
-        } else {
-            fs::copy(&path, target).unwrap();
-        }
+/// Both keep the cluster's id and reach the same incarnation; each gives out the same revisions for changes of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn survivors_that_were_recovered_apart_refuse_each_other_and_keep_their_data() {
+    let (places, members) = three().await;
+    fill(&members[0], &mut BTreeSet::new()).await;
+    let cluster_id = members[0].status().cluster_id;
+    stop_all(members).await;
+    for place in &places[..2] {
+        assert_eq!(done(place, &cluster_id).incarnation, 2);
     }
+    let (left, right) = (places[0].start().await, places[1].start().await);
+    for (member, value) in [(&left, "left"), (&right, "right")] {
+        leads(member).await;
+        put(&[member], "key1", value).await;
+    }
+    let (Err(Refusal::Conflict { kind, detail }), Err(Refusal::Conflict { .. })) =
+        (left.join(&places[1].join_request()).await, right.join(&places[0].join_request()).await)
+    else {
+        panic!("one took the other's data for its own")
+    };
+    assert_eq!(kind, "foreign-cluster");
+    assert!(detail.contains("recovered or restored apart") && detail.contains("is kept"), "{detail}");
+
+    // The line of one that goes on past the other's incarnation is not the other's.
+    left.shutdown().await;
+    assert_eq!(done(&places[0], &format!("{cluster_id}:2")).incarnation, 3);
+    let left = places[0].start().await;
+    leads(&left).await;
+    assert!(matches!(left.join(&places[1].join_request()).await, Err(Refusal::Conflict { .. })));
+    for (member, value) in [(&left, "left"), (&right, "right")] {
+        assert_eq!(get(member, "key1").await.as_deref(), Some(value));
+    }
+    // The third belongs to neither and to both: whoever joins it first has it.
+    let third = places[2].start().await;
+    join(&right, &places[2]).await;
+    assert_eq!(get(&third, "key1").await.as_deref(), Some("right"));
+    assert!(matches!(left.join(&places[2].join_request()).await, Err(Refusal::Conflict { .. })));
+    stop_all(vec![left, right, third]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recovery_that_was_broken_off_is_repeated_and_nobody_starts_meanwhile() {
     let (places, members) = three().await;
-    let written = fill(&members[0], &mut BTreeSet::new()).await;
+    let mut revisions = BTreeSet::new();
+    let mut written = fill(&members[0], &mut revisions).await;
     let cluster_id = members[0].status().cluster_id;
     // As a crash leaves it: what was applied since the last checkpoint is in the log alone.
     for member in members {
@@ -205,7 +249,7 @@ async fn a_recovery_that_was_broken_off_is_repeated_and_nobody_starts_meanwhile(
     }
     let survivor = places[0].start().await;
     leads(&survivor).await;
-    holds(&survivor, &written).await;
+    holds_with_new_revisions(&survivor, &mut written, &mut revisions).await;
     survivor.shutdown().await;
 
     // The copy is the member as it was.

@@ -69,7 +69,23 @@ impl Wire {
     }
 }
 
-/// Carries frames one way. The first is a hello or its answer; a hello ends with the minor version.
+/// Makes a hello that of a member whose minor version is `minor` at most: what later ones add at its end is cut off.
+fn as_of_minor(hello: &mut Vec<u8>, minor: u8) {
+    // The magic; the protocol and the purpose, of one byte each; the cluster's id with its length before it.
+    let mut at = 6 + 1 + usize::from(hello[6]);
+    // Incarnation, sender and target end each with the first byte that is below 128.
+    for _ in 0..3 {
+        at += 1 + hello[at..].iter().position(|byte| *byte < 128).unwrap();
+    }
+    if hello[at] > minor {
+        hello[at] = minor;
+        if minor < 3 {
+            hello.truncate(at + 1);
+        }
+    }
+}
+
+/// Carries frames one way. The first is a hello or its answer.
 async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -84,14 +100,15 @@ async fn carry(
         let length: [u8; 4] = header[..4].try_into().unwrap();
         let mut payload = vec![0; u32::from_le_bytes(length) as usize];
         from.read_exact(&mut payload).await?;
-        if let (true, Some(minor), Some(own)) = (first, minor, payload.last_mut()) {
-            *own = (*own).min(minor);
+        if let (true, Some(minor)) = (first, minor) {
+            as_of_minor(&mut payload, minor);
         }
         if !std::mem::take(&mut first)
             && let Some(number) = payload.first()
         {
             seen.lock().unwrap().insert(*number);
         }
+        let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
         let crc = crc32c::crc32c_append(crc32c::crc32c(&length), &payload).to_le_bytes();
         if is_cut.wait_for(|cut| !cut).await.is_err() {
             return Ok(());
