@@ -8,6 +8,7 @@ use conure_member::simulation::{disk_at, set_delay, set_disk};
 use turmoil::Sim;
 
 use crate::client::pick;
+use crate::copies::{self, Copies};
 use crate::plan::Plan;
 use crate::watch::Watch;
 use crate::world::{self, Order, data_dir, note, with};
@@ -26,6 +27,7 @@ pub(crate) struct Faults {
     lives: BTreeMap<String, u64>,
     /// How often each disk was emptied.
     emptied: BTreeMap<String, u64>,
+    copies: Copies,
     pub(crate) count: u64,
 }
 
@@ -51,6 +53,7 @@ impl Faults {
             stopping: BTreeSet::new(),
             lives: BTreeMap::new(),
             emptied: BTreeMap::new(),
+            copies: Copies::default(),
             count: 0,
             random,
         }
@@ -65,9 +68,9 @@ impl Faults {
     }
 
     /// Starts again who was down for long enough, and makes the next fault where it is time.
-    pub(crate) fn step(&mut self, sim: &mut Sim<'_>, watch: &Watch, now_ms: u64) {
-        self.start_again(sim, now_ms);
-        if now_ms >= self.next_ms {
+    pub(crate) fn step(&mut self, sim: &mut Sim<'_>, watch: &mut Watch, now_ms: u64) {
+        self.recover(sim, watch, now_ms);
+        if now_ms >= self.next_ms && !self.copies.hold() {
             self.next_ms = now_ms + 50 + self.random.below(self.plan.calm_ms_max);
             self.count += 1;
             self.fault(sim, watch, now_ms);
@@ -93,6 +96,7 @@ impl Faults {
     /// Everything is mended, and everybody comes back.
     pub(crate) fn mend(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
         note!("all is mended");
+        self.copies.end_twin(sim);
         for a in &self.names {
             for b in &self.names {
                 if a != b {
@@ -110,9 +114,14 @@ impl Faults {
         self.next_ms = u64::MAX;
     }
 
-    /// Starts again whoever stopped meanwhile.
-    pub(crate) fn recover(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
+    /// Starts again whoever stopped meanwhile, and ends what is over.
+    pub(crate) fn recover(&mut self, sim: &mut Sim<'_>, watch: &Watch, now_ms: u64) {
         self.start_again(sim, now_ms);
+        self.copies.step(sim, now_ms);
+        if let Some(name) = self.copies.noticed(watch, now_ms) {
+            // As its line says: it starts over with an empty disk.
+            self.die(sim, &name, Death::Wipe, now_ms);
+        }
     }
 
     fn up(&self) -> Vec<String> {
@@ -120,11 +129,11 @@ impl Faults {
         self.names.iter().filter(up).cloned().collect()
     }
 
-    fn fault(&mut self, sim: &mut Sim<'_>, watch: &Watch, now_ms: u64) {
+    fn fault(&mut self, sim: &mut Sim<'_>, watch: &mut Watch, now_ms: u64) {
         let up = self.up();
         let (a, b) = (pick(&mut self.random, &self.names), pick(&mut self.random, &self.names));
         let (Some(a), Some(b)) = (a, b) else { return };
-        match self.random.below(100) {
+        match self.random.below(124) {
             0..=19 => {
                 if let Some(name) = pick(&mut self.random, &up) {
                     let death = if self.random.chance(70) { Death::PowerLoss } else { Death::Kill };
@@ -198,6 +207,9 @@ impl Faults {
                 note!("the disk of {a} takes up to {ms} ms");
                 set_delay(&data_dir(&a), ms);
             }
+            100..=111 => self.copies.keep(&mut self.random, &up, watch),
+            112..=115 => self.copies.start_twin(sim, &mut self.random, now_ms),
+            116.. if self.down.is_empty() && self.stopping.is_empty() => self.put_back(sim, watch, now_ms),
             _ => {
                 if let Some(name) = pick(&mut self.random, &up)
                     && may_lose(watch, &name)
@@ -205,6 +217,16 @@ impl Faults {
                     self.die(sim, &name, Death::Wipe, now_ms);
                 }
             }
+        }
+    }
+
+    /// A member dies, and its disk comes back as it was earlier.
+    fn put_back(&mut self, sim: &mut Sim<'_>, watch: &mut Watch, now_ms: u64) {
+        if let Some((name, disks)) = self.copies.put_back(sim, watch, &self.names, now_ms) {
+            self.die(sim, &name, Death::Kill, now_ms);
+            note!("the disk of {name} is put back as it was");
+            copies::place(&name, disks);
+            self.down.insert(name, now_ms + self.random.below(1_000));
         }
     }
 
@@ -250,7 +272,7 @@ fn is_empty(disk: &SimDisk) -> bool {
 }
 
 /// Whether the cluster bears the loss of this disk: the membership is settled, and a quorum of its voters have theirs.
-fn may_lose(watch: &Watch, name: &str) -> bool {
+pub(crate) fn may_lose(watch: &Watch, name: &str) -> bool {
     let Some(ledger) = watch.main() else { return false };
     let calm = with(|world| !world.changing && world.wiped.is_empty());
     let settled = watch.memberships_settled();

@@ -8,12 +8,14 @@ use conure_member::{Member, MemberConfig, Tuning};
 use tokio::sync::mpsc;
 
 use crate::api;
-use crate::world::{self, Order, Process, data_dir, note, with};
+use crate::world::{self, Order, Process, TWIN, data_dir, note, with};
 
 /// What a member is started with, each time.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
     pub(crate) name: String,
+    /// The machine that it runs on.
+    pub(crate) host: String,
     pub(crate) role: Role,
     /// Whether it starts a cluster of its own where its disk is empty.
     pub(crate) bootstrap: bool,
@@ -22,13 +24,13 @@ pub(crate) struct Slot {
 
 impl Slot {
     fn config(&self) -> MemberConfig {
-        let name = &self.name;
+        let (name, host) = (&self.name, &self.host);
         MemberConfig {
             node_id: name.clone(),
-            data_dir: data_dir(name),
+            data_dir: data_dir(host),
             raft_addr: format!("0.0.0.0:{}", api::RAFT_PORT),
-            raft_advertise_addr: format!("{name}:{}", api::RAFT_PORT),
-            http_advertise_addr: format!("{name}:{}", api::PORT),
+            raft_advertise_addr: format!("{host}:{}", api::RAFT_PORT),
+            http_advertise_addr: format!("{host}:{}", api::PORT),
             bootstrap: self.bootstrap && !with(|world| world.wiped.contains(name)),
             barrier_timeout: Duration::from_secs(2),
             role: self.role,
@@ -38,9 +40,18 @@ impl Slot {
     }
 }
 
+/// Runs a second process on a copy of a member's disk, while there is one.
+pub(crate) async fn run_twin(slots: Vec<Slot>) -> turmoil::Result {
+    let original = with(|world| world.twin_of.clone());
+    match slots.into_iter().find(|slot| Some(&slot.name) == original.as_ref()) {
+        Some(slot) => run(Slot { host: TWIN.to_owned(), ..slot }).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Runs the process until it is told to stop.
 pub(crate) async fn run(slot: Slot) -> turmoil::Result {
-    let name = slot.name.clone();
+    let name = slot.host.clone();
     let member = match Member::start(slot.config()).await {
         Ok(member) => member,
         Err(e) => {

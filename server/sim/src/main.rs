@@ -8,6 +8,7 @@
 
 mod api;
 mod client;
+mod copies;
 mod driver;
 mod entropy;
 mod faults;

@@ -27,7 +27,8 @@ pub(crate) async fn run(slots: Vec<Slot>, seed: u64) -> turmoil::Result {
         let joins = pick(&mut random, &missing);
         let question = match joins {
             Some(name) if random.chance(80) => Ask::Join { name },
-            _ if phase() != Phase::Trouble => continue,
+            // A member whose disk was put back is noticed by the leader that counted on it.
+            _ if phase() != Phase::Trouble || with(|world| world.put_back.is_some()) => continue,
             _ => {
                 let data: Vec<String> = slots
                     .iter()

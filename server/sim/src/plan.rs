@@ -49,13 +49,20 @@ impl Plan {
         let mut slots: Vec<Slot> = (1..=data)
             .map(|number| Slot {
                 name: format!("m{number}"),
+                host: format!("m{number}"),
                 role: Role::Data,
                 bootstrap: number == 1 || pick(&[0, 1]) == 1,
                 tuning: tuning.clone(),
             })
             .collect();
         if arbiter {
-            slots.push(Slot { name: "a1".to_owned(), role: Role::Arbiter, bootstrap: false, tuning });
+            slots.push(Slot {
+                name: "a1".to_owned(),
+                host: "a1".to_owned(),
+                role: Role::Arbiter,
+                bootstrap: false,
+                tuning,
+            });
         }
         Self {
             slots,

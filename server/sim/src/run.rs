@@ -10,7 +10,7 @@ use turmoil::{Builder, Sim};
 use crate::faults::Faults;
 use crate::plan::Plan;
 use crate::watch::Watch;
-use crate::world::{self, Phase, note, with};
+use crate::world::{self, Phase, TWIN, note, with};
 use crate::{client, host, operator};
 
 /// One step of the simulation, in milliseconds.
@@ -50,6 +50,8 @@ pub(crate) fn run(seed: u64) -> Outcome {
         let slot = slot.clone();
         sim.host(slot.name.clone(), move || host::run(slot.clone()));
     }
+    let slots = plan.slots.clone();
+    sim.host(TWIN, move || host::run_twin(slots.clone()));
     with(|world| world.serving.insert("m1".to_owned()));
     for number in 1..=plan.clients {
         sim.client(format!("c{number}"), client::run(number, seed ^ (number << 32)));
@@ -88,7 +90,8 @@ impl All {
 
     fn go(&mut self, sim: &mut Sim<'_>) {
         while self.now_ms() < self.plan.trouble_ms {
-            self.faults.step(sim, &self.watch, self.now_ms());
+            let now_ms = self.now_ms();
+            self.faults.step(sim, &mut self.watch, now_ms);
             if self.step(sim) {
                 return;
             }
@@ -98,7 +101,7 @@ impl All {
         let begun = self.now_ms();
         let mut agreed_at = None;
         while agreed_at.is_none_or(|at| self.now_ms() < at + AFTERWARDS_MS) {
-            self.faults.recover(sim, self.now_ms());
+            self.faults.recover(sim, &self.watch, self.now_ms());
             if self.step(sim) {
                 return;
             }
@@ -132,7 +135,14 @@ impl All {
         let processes: Vec<_> = with(|world| {
             world.processes.iter().map(|(name, process)| (name.clone(), process.member.clone())).collect()
         });
+        let put_back = with(|world| world.put_back.clone());
         for (name, member) in processes {
+            if name == TWIN || put_back.as_ref() == Some(&name) {
+                if member.standing().is_some_and(|standing| standing.leads) {
+                    world::violated(format!("{name} leads with the disk of another time or machine"));
+                }
+                continue;
+            }
             let life = (name.clone(), self.faults.life(&name));
             if let Err(what) = self.watch.look(&life, self.faults.emptied(&name), &member) {
                 world::violated(format!("{name}: {what}"));

@@ -64,6 +64,23 @@ impl Watch {
             })
     }
 
+    /// The disk of the member `name` is put back as it was earlier: its vote goes back with it.
+    pub(crate) fn forget_vote(&mut self, name: &str) {
+        if let Some(seen) = self.seen.get(name) {
+            self.votes.remove(&seen.standing.node_id);
+        }
+    }
+
+    /// Whether the member votes in a settled cluster of more than one, and knows that.
+    pub(crate) fn votes_with_others(&self, name: &str) -> bool {
+        let (Some(ledger), Some(standing)) = (self.main(), self.standing(name)) else { return false };
+        let votes = |id| ledger.members.iter().any(|(member, _, votes)| *member == id && *votes);
+        self.memberships_settled()
+            && ledger.members.iter().filter(|(_, _, votes)| *votes).count() > 1
+            && votes(standing.node_id)
+            && standing.membership_index == ledger.members_index
+    }
+
     /// How many leaders there were.
     pub(crate) fn leaders(&self) -> usize {
         self.leaders.len()

@@ -10,6 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::history::History;
 
+/// The machine on which copies of disks run.
+pub(crate) const TWIN: &str = "twin";
+
 /// What a member's process is told from outside.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -35,6 +38,10 @@ pub(crate) struct World {
     pub(crate) serving: BTreeSet<String>,
     /// The members whose disks were emptied and that were not joined since.
     pub(crate) wiped: BTreeSet<String>,
+    /// The member whose disk a second process has a copy of.
+    pub(crate) twin_of: Option<String>,
+    /// The member whose disk was put back as it was earlier, until it has noticed.
+    pub(crate) put_back: Option<String>,
     /// Whether a change of the membership was asked for and is not answered.
     pub(crate) changing: bool,
     pub(crate) history: History,

@@ -15,6 +15,7 @@ use crate::raft::store::Store;
 use crate::transport::message::{Request, Response};
 
 const TICK: Duration = Duration::from_millis(500);
+const GREETING_PATIENCE: Duration = Duration::from_secs(3);
 const ASK_PATIENCE: Duration = Duration::from_secs(2);
 /// While the disk is nearly full a data member keeps no more of its log than that, as soon as a checkpoint holds it.
 const SHORT_LOG_BYTES: u64 = 16 << 20;
@@ -30,6 +31,11 @@ pub(crate) fn spawn(core: &Arc<Core>, node: &Arc<Node>) {
         let stop = kept_node.stop.clone();
         tokio::select! { () = stop.cancelled() => {}, () = keep(kept_core, kept_node) => {} }
     });
+    let greeting = Arc::clone(node);
+    core.tasks.spawn(async move {
+        let stop = greeting.stop.clone();
+        tokio::select! { () = stop.cancelled() => {}, () = greet_all(&greeting) => {} }
+    });
     let waiting = Arc::clone(node);
     core.tasks.spawn(async move {
         let stop = waiting.stop.clone();
@@ -40,6 +46,17 @@ pub(crate) fn spawn(core: &Arc<Core>, node: &Arc<Node>) {
             }
         }
     });
+}
+
+/// Greets all members once: those that led hear that this process is the member, and say what it had acknowledged to them.
+async fn greet_all(node: &Node) {
+    let own = node.identity.node_id;
+    let others = node.peers().into_iter().filter(|(id, _)| *id != own);
+    let greetings = others.map(|(id, peer)| async move {
+        // One that is not there now has nothing to say, or says it when it dials.
+        let _ = node.dialer.open(id, &peer.raft_addr, GREETING_PATIENCE).await;
+    });
+    futures::future::join_all(greetings).await;
 }
 
 async fn keep(core: Arc<Core>, node: Arc<Node>) {
