@@ -5,6 +5,8 @@
 //! **Invariant:** nothing here holds a client or does I/O (save `charts`, for generator and tests), and every default and rule that a user meets is in the
 //! schema: what the API server lets through, the operator can act on.
 
+#![warn(clippy::print_stderr)]
+
 pub mod bootstrap;
 #[cfg(feature = "charts")]
 pub mod charts;

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** Raft and storage are known here only through [`conure_member::Member`] and [`conure_member::offline`].
 
+#![warn(clippy::print_stderr)]
+
 pub mod commands;
 pub mod config;
 pub mod http;

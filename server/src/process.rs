@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use conure_client::exit;
-use conure_member::{Member, MemberConfig, STOP_MAX, StartError, Tuning};
+use conure_member::{Fault, Member, MemberConfig, STOP_MAX, StartError, Tuning};
+use conure_program::say;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -17,9 +18,11 @@ use crate::config::{self, Command, Config, LogFormat};
 use crate::http::{self, App};
 use crate::wait;
 
+/// The name of the program.
+const PROGRAM: &str = "conure-db";
 /// The end that users can mend: settings, the data directory.
 const UNUSABLE: u8 = 2;
-/// The end that they cannot: the disk failed, the wait timed out.
+/// The end that they cannot: the disk failed, a task ended, the wait timed out.
 const FAILED: u8 = 1;
 /// How long the requests in flight keep the member from handing leadership over.
 const REQUESTS_FIRST: Duration = Duration::from_secs(1);
@@ -27,7 +30,7 @@ const REQUESTS_FIRST: Duration = Duration::from_secs(1);
 const SHUTDOWN_TIMEOUT: Duration = STOP_MAX.saturating_add(Duration::from_secs(2));
 /// More files than a member can need.
 const FILES_MAX: u64 = 65_536;
-/// How long the requests in flight may take to be answered once the storage failed.
+/// How long the requests in flight may take to be answered once the member failed.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// How long tasks may take to end once nothing of them is wanted any more.
 const TASKS_END_MAX: Duration = Duration::from_millis(500);
@@ -63,28 +66,22 @@ impl Exit {
 
 /// Runs a command line to its end.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    conure_program::end_on_panic(PROGRAM, FAILED.into());
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect();
     let result = config::load(args, &environment).map_err(Exit::unusable).and_then(run);
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(exit) => {
-            eprintln!("conure-db: {}", exit.line.replace('\n', " "));
-            ExitCode::from(exit.code)
-        }
-    }
+    let code = result.unwrap_or_else(|exit| {
+        say!("{PROGRAM}: {}", exit.line.replace('\n', " "));
+        ExitCode::from(exit.code)
+    });
+    conure_program::flush();
+    code
 }
 
-fn run(command: Command) -> Result<(), Exit> {
-    match command {
-        Command::Print(text) => {
-            #[expect(clippy::print_stdout, reason = "help and version are asked for")]
-            {
-                print!("{text}");
-            }
-            Ok(())
-        }
+fn run(command: Command) -> Result<ExitCode, Exit> {
+    let done = match command {
+        Command::Print(text) => return Ok(conure_program::usage(PROGRAM, false, &text)),
         Command::Wait(wait) => runtime()?.block_on(run_wait(&wait)),
         Command::Tool(tool) => commands::run(&tool).map_err(|error| match error {
             CommandError::Unusable(_) => Exit::unusable(error),
@@ -98,7 +95,8 @@ fn run(command: Command) -> Result<(), Exit> {
             runtime.shutdown_timeout(TASKS_END_MAX);
             result
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
@@ -109,7 +107,7 @@ async fn run_wait(config: &config::WaitConfig) -> Result<(), Exit> {
     let mut signals = Signals::new()?;
     tokio::select! {
         signal = signals.next() => Err(Exit::failed(format!("stopped by {signal}"))),
-        result = wait::wait(config, |line| eprintln!("{line}")) => result.map_err(|error| match error {
+        result = wait::wait(config, conure_program::say_line) => result.map_err(|error| match error {
             wait::WaitError::Peers(_) => Exit::unusable(error),
             other => Exit::failed(other),
         }),
@@ -126,16 +124,18 @@ async fn run_member(config: Config) -> Result<(), Exit> {
     let app = App::new(&config).map_err(Exit::unusable)?;
     let listener = http::bind(&config.http_addr).await.map_err(Exit::unusable)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut served = tokio::spawn(listener.serve(app.clone(), async {
+    let serving = listener.serve(app.clone(), async {
         // The other end lives until it is used.
         let _ = stopped.await;
-    }));
+    });
+    let mut served = tokio::spawn(conure_program::named("HTTP listener", serving));
     let member = tokio::select! {
         signal = signals.next() => {
             tracing::info!(signal, "stopped before the member had started");
             return Ok(());
         }
         member = Member::start(member_config(&config)) => member.map_err(Exit::not_started)?,
+        _ = &mut served => return Err(listener_ended()),
     };
     app.set_member(member.clone());
     tracing::info!(
@@ -145,21 +145,18 @@ async fn run_member(config: Config) -> Result<(), Exit> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    let failure = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping");
-            None
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "stopping"),
+        fault = member.failed() => {
+            app.stop();
+            // Whoever met the failure, or waits for what will not come any more, hears why.
+            let _ = stop.send(());
+            let _ = tokio::time::timeout(LAST_ANSWERS, &mut served).await;
+            return Err(failed(&fault));
         }
-        reason = member.failed() => Some(reason),
-    };
-    app.stop();
-    if let Some(fault) = failure {
-        // Whoever met the failure, or waits for what will not come any more, hears why.
-        let _ = stop.send(());
-        let _ = tokio::time::timeout(LAST_ANSWERS, &mut served).await;
-        let line = format!("the storage failed: {fault}; the member stops rather than go on with it");
-        return Err(if fault.damaged { Exit::damaged(line) } else { Exit::failed(line) });
+        _ = &mut served => return Err(listener_ended()),
     }
+    app.stop();
     let _ = stop.send(());
     // Most requests end at once. Leadership does not wait for those that do not, such as a backup.
     let ended = tokio::time::timeout(REQUESTS_FIRST, &mut served).await;
@@ -173,8 +170,24 @@ async fn run_member(config: Config) -> Result<(), Exit> {
     if let Err(error) = ended {
         tracing::error!(%error, "the HTTP API broke off");
     }
+    if let Err(fault) = member.alive() {
+        tracing::error!(error = fault.text, damaged = fault.damaged, "the member failed while it stopped");
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// How the process ends after the member failed.
+fn failed(fault: &Fault) -> Exit {
+    let what = if fault.task { "the member failed" } else { "the storage failed" };
+    tracing::error!(error = fault.text, damaged = fault.damaged, "{what}; the process must be restarted");
+    let line = format!("{what}: {fault}; the member stops rather than go on with it");
+    if fault.damaged { Exit::damaged(line) } else { Exit::failed(line) }
+}
+
+/// Nobody stopped it: without it the member would go on unseen.
+fn listener_ended() -> Exit {
+    Exit::failed("the task \"HTTP listener\" ended; the member stops rather than go on without it")
 }
 
 /// Lets this process open as many files as it may, within reason: shells allow 1,024, of which connections alone may need more,
@@ -223,14 +236,20 @@ fn init_logging(config: &Config) {
         ",openraft=warn,openraft::raft::raft_inner=off"
     };
     let filter = EnvFilter::builder().parse_lossy(format!("{}{quiet}", config.log_level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(conure_program::log_line)
+        .log_internal_errors(false);
     let result = match config.log_format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
     if let Err(error) = result {
-        eprintln!("conure-db: no log: {error}");
+        say!("{PROGRAM}: no log: {error}");
     }
+    conure_program::report_losses(|lines| {
+        tracing::warn!(lines, "log lines were lost: standard error did not take them");
+    });
 }
 
 /// SIGTERM and SIGINT.

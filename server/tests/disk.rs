@@ -361,3 +361,60 @@ async fn a_leader_whose_disk_does_not_answer_lets_another_lead() {
     all_hold(&nodes, 50).await;
     until("the old one follows", async || leader(&nodes[0]).await == leader(&nodes[1]).await).await;
 }
+
+/// How long the disk does not answer: longer than any probe would wait.
+const STALL: Duration = Duration::from_secs(120);
+
+/// Asks the member every second for as long as the disk stalls whether it lives.
+async fn is_alive_throughout(node: &Node) {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < STALL {
+        let answer = client.get(node.url("/livez")).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{} after {:?}: {}", node.name, begun.elapsed(), node.log());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_disk_does_not_answer_for_two_minutes_is_alive() {
+    let volume = Volume::new();
+    let mut node = volume.node("node1");
+    node.restart().await;
+    node.until_ready().await;
+    let client = node.client();
+    client.put(&key(0), "before").await.unwrap();
+    let frozen = volume.freeze();
+    // Some that wait for the log's disk, until they are told that their outcome is unknown.
+    let waiting: Vec<_> = (1..50)
+        .map(|number| {
+            let client = node.client();
+            tokio::spawn(async move { client.put(&key(number), vec![7; VALUE_BYTES]).await })
+        })
+        .collect();
+    is_alive_throughout(&node).await;
+    drop(frozen);
+    for put in waiting {
+        let _ = put.await.unwrap();
+    }
+    until("it takes puts again", async || client.put(&key(1), "after").await.is_ok()).await;
+    assert_eq!(client.get(&key(0)).await.unwrap().unwrap().bytes, "before");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_without_a_quorum_whose_disks_do_not_answer_are_alive() {
+    let (volumes, mut nodes) = three().await;
+    nodes[2].kill();
+    nodes[1].kill();
+    let frozen = volumes[0].freeze();
+    let client = nodes[0].client();
+    let put = tokio::spawn(async move { client.put(&key(1), "1").await });
+    is_alive_throughout(&nodes[0]).await;
+    drop(frozen);
+    let _ = put.await.unwrap();
+    for node in &mut nodes[1..] {
+        node.restart().await;
+    }
+    until("it takes puts again", async || nodes[0].client().put(&key(1), "1").await.is_ok()).await;
+}

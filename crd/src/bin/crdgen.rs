@@ -3,6 +3,9 @@
 //! With the feature `charts`, and helm on the path or in `CONURE_HELM`, it writes the charts' README pages, the operator's plain
 //! manifest and the bundle too.
 
+#![warn(clippy::print_stderr)]
+
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,10 +15,15 @@ fn main() -> ExitCode {
     match write_all() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("crdgen: {error}");
+            say(&format!("crdgen: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A line that nobody reads is no reason not to write the files.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn write_all() -> Result<(), Box<dyn std::error::Error>> {
@@ -44,6 +52,6 @@ fn write(top: &Path, path: &str, content: &str) -> Result<(), String> {
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&file, content))
         .map_err(|error| format!("cannot write {path}: {error}"))?;
-    eprintln!("wrote {path}");
+    say(&format!("wrote {path}"));
     Ok(())
 }

@@ -38,6 +38,8 @@
 //! **Invariant:** a page that the current snapshot, a reader's snapshot or the last durable commit can reach is never
 //! written to.
 
+#![warn(clippy::print_stderr)]
+
 mod bytes;
 mod cells;
 mod check;

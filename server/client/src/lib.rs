@@ -15,6 +15,8 @@
 //! # }
 //! ```
 
+#![warn(clippy::print_stderr)]
+
 mod address;
 pub mod api;
 mod builder;

@@ -85,6 +85,8 @@ kinds! {
     UNKNOWN_OUTCOME = "unknown-outcome";
     /// 503: the storage failed, a read was not served and the process is about to end. A change is 504 then.
     STORAGE = "storage";
+    /// 503: a task of the member has ended; its process is about to end. Only `/livez` answers this.
+    TASK_ENDED = "task-ended";
     /// 500: the server did not do what it should.
     INTERNAL = "internal";
 }

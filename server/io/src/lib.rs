@@ -5,6 +5,8 @@
 //!
 //! **Invariant:** nothing here knows what the bytes mean.
 
+#![warn(clippy::print_stderr)]
+
 mod map;
 mod real;
 mod sim;

@@ -1,11 +1,15 @@
-//! The member's storage failed: said once, heard by everyone.
+//! What the member cannot go on after: its storage failed, or one of its tasks ended. Said once, heard by everyone.
+//!
+//! **Invariant:** nothing is logged here. A failure is told to those who wait for it whatever becomes of the log.
 
 use std::fmt;
 use std::io;
 
+use conure_program::Ended;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-/// Why the storage cannot be gone on with, in one line for users.
+/// Why the member cannot go on, in one line for users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
@@ -14,9 +18,16 @@ pub struct Fault {
     /// Whether the data itself was found damaged: it is not what was written, or part of it is gone. A disk that is full or
     /// fails, or files of another version, are not that.
     pub damaged: bool,
+    /// Whether a task of the member ended, rather than its storage.
+    pub task: bool,
 }
 
 impl Fault {
+    /// A task that the member cannot be without has ended.
+    pub(crate) fn of_task(text: String) -> Self {
+        Self { text, damaged: false, task: true }
+    }
+
     /// The same, of something that the line begins with.
     pub(crate) fn of(what: impl fmt::Display, cause: impl Into<Self>) -> Self {
         let cause = cause.into();
@@ -32,7 +43,7 @@ impl fmt::Display for Fault {
 
 impl From<String> for Fault {
     fn from(text: String) -> Self {
-        Self { text, damaged: false }
+        Self { text, damaged: false, task: false }
     }
 }
 
@@ -52,7 +63,7 @@ impl From<&conure_btree::Error> for Fault {
     fn from(error: &conure_btree::Error) -> Self {
         if matches!(error, conure_btree::Error::Corrupt { .. }) {
             let mend = "remove the member from its cluster, empty its data directory and let it join again, or restore a backup";
-            return Self { text: format!("{error}; {mend}"), damaged: true };
+            return Self { text: format!("{error}; {mend}"), damaged: true, task: false };
         }
         error.to_string().into()
     }
@@ -68,7 +79,7 @@ impl From<&conure_wal::Error> for Fault {
     fn from(error: &conure_wal::Error) -> Self {
         use conure_wal::Error::{BehindCheckpoint, Damaged, MissingSegment};
         let damaged = matches!(error, Damaged { .. } | MissingSegment { .. } | BehindCheckpoint { .. });
-        Self { text: error.to_string(), damaged }
+        Self { text: error.to_string(), damaged, task: false }
     }
 }
 
@@ -102,14 +113,23 @@ impl Default for Failure {
     }
 }
 
+/// Tells those who wait, also where what was done before panicked.
+struct Tell<'a>(&'a Failure);
+
+impl Drop for Tell<'_> {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|_| ());
+    }
+}
+
 impl Failure {
     /// Says what failed; the first one stays.
     pub(crate) fn set(&self, fault: impl Into<Fault>) {
         self.set_after(fault, || ());
     }
 
-    /// Says what failed, as soon as `first` is done: what Raft logs of it does not follow the line with which the process
-    /// leaves, and yet its text does not take this one's place.
+    /// Says what failed, as soon as `first` is done, however it ends: what Raft logs of it does not follow the line with which
+    /// the process leaves, and yet its text does not take this one's place.
     pub(crate) fn set_after(&self, fault: impl Into<Fault>, first: impl FnOnce()) {
         let fault = fault.into();
         let mut ours = false;
@@ -118,14 +138,32 @@ impl Failure {
             slot.get_or_insert_with(|| fault.clone());
             false
         });
+        let tell = ours.then(|| Tell(self));
         first();
-        if ours {
-            tracing::error!(
-                error = fault.text,
-                damaged = fault.damaged,
-                "the storage failed; the process must be restarted"
-            );
-            self.0.send_modify(|_| ());
+        drop(tell);
+    }
+
+    /// Runs a task that the member cannot be without. Where it panics, or ends before `stop`, that is a failure.
+    pub(crate) async fn supervise(
+        self,
+        name: &'static str,
+        stop: CancellationToken,
+        task: impl Future<Output = ()>,
+    ) {
+        let returned = self.catch(name, task).await;
+        if returned && !stop.is_cancelled() {
+            self.set(Fault::of_task(format!("the task {name:?} ended")));
+        }
+    }
+
+    /// Runs a task that may end by itself, but not by a panic. Whether it returned.
+    pub(crate) async fn catch(&self, name: &'static str, task: impl Future<Output = ()>) -> bool {
+        match conure_program::watched(name, task).await {
+            Ended::Returned => true,
+            Ended::Panicked(words) => {
+                self.set(Fault::of_task(format!("the task {name:?} panicked: {words}")));
+                false
+            }
         }
     }
 
@@ -150,6 +188,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use super::*;
 
     #[test]
@@ -181,6 +221,50 @@ mod tests {
         ] {
             assert!(!fault.damaged, "{fault}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_whatever_becomes_of_what_is_done_first() {
+        let failure = Failure::default();
+        let waiting = tokio::spawn({
+            let failure = failure.clone();
+            async move { failure.wait().await }
+        });
+        tokio::task::yield_now().await;
+        let broken = failure.clone();
+        let told = tokio::spawn(async move {
+            broken.set_after("no room", || panic!("the log cannot be written"));
+        });
+        assert!(told.await.unwrap_err().is_panic());
+        assert_eq!(waiting.await.unwrap().text, "no room");
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_hear_nothing_before_what_is_done_first_is_done() {
+        let failure = Failure::default();
+        let mut heard = failure.0.subscribe();
+        failure.set_after("no room", || {
+            assert!(!heard.has_changed().unwrap());
+            failure.set("Raft ended");
+            assert!(!heard.has_changed().unwrap());
+        });
+        assert_eq!(heard.borrow_and_update().as_ref().unwrap().text, "no room");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_or_ends_is_a_failure_that_names_it() {
+        let stop = CancellationToken::new();
+        let fault = async |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
+            let failure = Failure::default();
+            failure.clone().supervise("keeper", stop.clone(), task).await;
+            failure.get()
+        };
+        let panicked = fault(Box::pin(async { panic!("no more") })).await.unwrap();
+        assert_eq!((panicked.text.as_str(), panicked.task), ("the task \"keeper\" panicked: no more", true));
+        let ended = fault(Box::pin(async {})).await.unwrap();
+        assert_eq!((ended.text.as_str(), ended.task), ("the task \"keeper\" ended", true));
+        stop.cancel();
+        assert_eq!(fault(Box::pin(async {})).await, None);
     }
 
     #[tokio::test]

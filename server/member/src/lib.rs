@@ -3,6 +3,8 @@
 //! **Invariant:** nothing here knows HTTP; the facade [`Member`] is the only way in, and [`offline`] the only way to a data
 //! directory that no member runs on.
 
+#![warn(clippy::print_stderr)]
+
 mod backup_format;
 mod facade;
 mod failure;

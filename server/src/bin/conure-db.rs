@@ -1,5 +1,7 @@
 //! The member process.
 
+#![warn(clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;

@@ -1,5 +1,7 @@
 //! The interactive client.
 
+#![warn(clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

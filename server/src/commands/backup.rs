@@ -30,7 +30,7 @@ pub(super) fn run(args: &BackupArgs) -> Result<(), CommandError> {
     };
     bar.finish_and_clear();
     let summary = fetched?;
-    eprintln!(
+    conure_program::say!(
         "backed up {} keys of cluster {} (incarnation {}), revision {}",
         output::count(summary.keys),
         summary.cluster_id,
@@ -72,7 +72,7 @@ fn to_standard_output(
         let reason = "standard output is a terminal, and a backup is no text; name a file";
         return Err(CommandError::Unusable(reason.to_owned()));
     }
-    let mut out = io::stdout().lock();
+    let mut out = super::standard_output()?.lock();
     let summary = runtime.block_on(fetch(client, &mut out, bar))?;
     out.flush().map_err(output_failed)?;
     Ok(summary)

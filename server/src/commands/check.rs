@@ -15,12 +15,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CommandError> {
         offline::check(&args.data_dir, |step, percent| spinner.set_message(progress::percent(step, percent)));
     spinner.finish_and_clear();
     let checked = checked?;
-    if args.json {
-        output::print_json(&checked)?;
-    } else {
-        output::print(&render(&checked))?;
-    }
-    if checked.clean { Ok(()) } else { Err(broken(&checked, &args.data_dir)) }
+    let printed = if args.json { output::print_json(&checked) } else { output::print(&render(&checked)) };
+    // That the directory is broken is worth more than that nobody reads where.
+    if checked.clean { printed } else { Err(broken(&checked, &args.data_dir)) }
 }
 
 fn broken(checked: &Check, dir: &Path) -> CommandError {

@@ -60,7 +60,7 @@ fn standard_input(what: &str) -> Result<io::StdinLock<'static>, CommandError> {
 }
 
 fn say(done: &str, founded: &Founded, dir: &Path, node_id: &str) {
-    eprintln!(
+    conure_program::say!(
         "{done} {} keys of cluster {} as cluster {} (incarnation {}), revision {}; start it with --node-id={node_id} --data-dir={}",
         output::count(founded.keys),
         founded.from_cluster_id,

@@ -42,6 +42,11 @@ impl From<OfflineError> for CommandError {
     }
 }
 
+/// Standard output, as what a command was asked for needs it.
+fn standard_output() -> Result<io::Stdout, CommandError> {
+    conure_program::stdout().map_err(output_failed)
+}
+
 /// Standard output does not take what it is given.
 fn output_failed(error: io::Error) -> CommandError {
     CommandError::Failed(format!("cannot write to standard output: {error}"))

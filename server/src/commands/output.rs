@@ -1,15 +1,12 @@
 //! What commands print: aligned rows for people, JSON for programs.
 
-use std::io::{self, Write};
-
 use serde::Serialize;
 
 use super::{CommandError, output_failed};
 
-/// Prints to standard output, and means it.
+/// Prints to standard output; where that fails, the command has failed.
 pub(super) fn print(text: &str) -> Result<(), CommandError> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(output_failed)
+    conure_program::answer(text.as_bytes()).map_err(output_failed)
 }
 
 /// Prints a value as JSON.

@@ -10,7 +10,7 @@ pub(super) fn run(args: &RecoverArgs) -> Result<(), CommandError> {
     let options =
         RecoverOptions { confirm: given(&args.confirm), member: given(&args.member), copy: !args.no_copy };
     if args.once && options.confirm.is_none() {
-        eprintln!("nothing to do: no recovery is confirmed");
+        conure_program::say!("nothing to do: no recovery is confirmed");
         return Ok(());
     }
     let spinner = progress::spinner();
@@ -18,7 +18,7 @@ pub(super) fn run(args: &RecoverArgs) -> Result<(), CommandError> {
     spinner.finish_and_clear();
     match recovered? {
         Recovery::Done(recovered) => say(&recovered, args),
-        Recovery::NotDue(why) if args.once => eprintln!("nothing to do: {why}"),
+        Recovery::NotDue(why) if args.once => conure_program::say!("nothing to do: {why}"),
         Recovery::NotDue(why) => return Err(CommandError::Unusable(format!("nothing was changed: {why}"))),
         // Every outcome of this version is above.
         _ => {}
@@ -27,7 +27,7 @@ pub(super) fn run(args: &RecoverArgs) -> Result<(), CommandError> {
 }
 
 fn say(recovered: &Recovered, args: &RecoverArgs) {
-    eprintln!(
+    conure_program::say!(
         "recovered cluster {} as incarnation {} with member {} alone, up to entry {} of term {} ({} of its entries came from \
          the log only); revision {}",
         recovered.cluster_id,
@@ -39,10 +39,17 @@ fn say(recovered: &Recovered, args: &RecoverArgs) {
         recovered.revision
     );
     if !recovered.left_behind.is_empty() {
-        eprintln!("left behind, to be joined again as new members: {}", recovered.left_behind.join(", "));
+        conure_program::say!(
+            "left behind, to be joined again as new members: {}",
+            recovered.left_behind.join(", ")
+        );
     }
     if let Some(copy) = &recovered.copy {
-        eprintln!("the directory as it was: {}", copy.display());
+        conure_program::say!("the directory as it was: {}", copy.display());
     }
-    eprintln!("start it with --node-id={} --data-dir={}", recovered.node_id, args.data_dir.display());
+    conure_program::say!(
+        "start it with --node-id={} --data-dir={}",
+        recovered.node_id,
+        args.data_dir.display()
+    );
 }

@@ -96,7 +96,7 @@ async fn elsewhere(app: &App, leader: &conure_member::Leader, parts: &Parts, bod
 async fn to_the_end(
     act: impl Future<Output = Result<Response, Refusal>> + Send + 'static,
 ) -> Result<Result<Response, Refusal>, Problem> {
-    tokio::spawn(act).await.map_err(|error| {
+    tokio::spawn(conure_program::confined("administration", act)).await.map_err(|error| {
         tracing::error!(%error, "administration broke off");
         Problem::unknown_outcome(
             "the member stopped in the middle of it; see /raft/config before you repeat it",

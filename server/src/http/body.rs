@@ -192,7 +192,7 @@ impl Drop for Drain {
             return;
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(tokio::time::timeout(DRAIN_TIME, async move {
+        let drain = tokio::time::timeout(DRAIN_TIME, async move {
             let mut taken = 0;
             while let Some(Ok(frame)) = body.frame().await {
                 taken += frame.data_ref().map_or(0, Bytes::len);
@@ -200,6 +200,7 @@ impl Drop for Drain {
                     return;
                 }
             }
-        }));
+        });
+        runtime.spawn(conure_program::confined("HTTP connection", drain));
     }
 }

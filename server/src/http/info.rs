@@ -6,6 +6,7 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use conure_client::problem as kind;
+use conure_member::Member;
 
 use super::App;
 use super::problem::Problem;
@@ -23,8 +24,11 @@ pub(super) async fn raft_stats(State(app): State<App>) -> Result<Response, Probl
     Ok(Json(app.member()?.stats()).into_response())
 }
 
-pub(super) async fn livez() -> &'static str {
-    "ok\n"
+/// Alive: nothing that a member cannot be without has ended. A member that is still starting is alive, and so is a slow one.
+pub(super) async fn livez(State(app): State<App>) -> Result<&'static str, Problem> {
+    let Some(Err(fault)) = app.member.get().map(Member::alive) else { return Ok("ok\n") };
+    let kind = if fault.task { kind::TASK_ENDED } else { kind::STORAGE };
+    Err(Problem::unavailable(kind, format!("{fault}; the process is about to end")))
 }
 
 /// Ready: in a cluster (the one that is asked for, if one is, and no older incarnation of it), with a leader, caught up, and

@@ -121,12 +121,12 @@ impl Listener {
             let connection = graceful.watch(builder.serve_connection(stream, service));
             let open = app.metrics.connections().clone();
             open.inc();
-            tokio::spawn(async move {
+            tokio::spawn(conure_program::confined("HTTP connection", async move {
                 // A connection that breaks is its client's affair.
                 let _ = connection.await;
                 open.dec();
                 drop(slot);
-            });
+            }));
         }
         drop(self.socket);
         if tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {

@@ -6,11 +6,12 @@
 mod command;
 mod editor;
 
-use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
+use std::io::{self, BufRead, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 use conure_client::{Client, ClientError};
+use conure_program::say;
 
 use command::Command;
 use editor::Editor;
@@ -44,18 +45,28 @@ struct Flags {
 /// Runs the REPL over the process's command line and streams.
 #[must_use]
 pub fn main() -> ExitCode {
-    let flags = Flags::parse();
+    conure_program::end_on_panic("repl", 1);
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => return conure_program::usage("repl", error.use_stderr(), &error.render().to_string()),
+    };
+    let code = run(flags);
+    conure_program::flush();
+    code
+}
+
+fn run(flags: Flags) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("repl: {error}");
+            say!("repl: {error}");
             return ExitCode::FAILURE;
         }
     };
     let client = match Client::builder().servers(flags.server).discover(true).build() {
         Ok(client) => client,
         Err(error) => {
-            eprintln!("repl: --server: {error}");
+            say!("repl: --server: {error}");
             return ExitCode::from(2);
         }
     };
@@ -65,10 +76,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Whoever read our output has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("repl: {error}");
+            say!("repl: {error}");
             ExitCode::FAILURE
         }
     }
@@ -91,11 +100,11 @@ impl Session {
     fn interactive(&self) -> io::Result<bool> {
         let mut editor = Editor::new().map_err(io::Error::other)?;
         let servers: Vec<String> = self.client.servers().iter().map(ToString::to_string).collect();
-        println_flushed(format!("{}; `help` shows the commands\n", servers.join(", ")).as_bytes())?;
+        show(format!("{}; `help` shows the commands\n", servers.join(", ")).as_bytes())?;
         while let Some(line) = editor.line().map_err(io::Error::other)? {
             match self.run(&line, |command| editor.learn(command))? {
                 Outcome::Done => {}
-                Outcome::Failed(reason) => eprintln!("{reason}"),
+                Outcome::Failed(reason) => say!("{reason}"),
                 Outcome::Exit => break,
             }
         }
@@ -119,7 +128,7 @@ impl Session {
             match outcome {
                 Outcome::Done => {}
                 Outcome::Failed(reason) => {
-                    eprintln!("line {number}: {reason}");
+                    say!("line {number}: {reason}");
                     all_went_well = false;
                 }
                 Outcome::Exit => break,
@@ -148,7 +157,7 @@ impl Session {
             Command::Delete { key } => self.delete(&key),
         };
         match answer {
-            Ok(text) => println_flushed(&text).map(|()| Outcome::Done),
+            Ok(text) => show(&text).map(|()| Outcome::Done),
             Err(error) => Ok(Outcome::Failed(error.to_string())),
         }
     }
@@ -191,10 +200,10 @@ fn shown(bytes: &[u8]) -> String {
     text
 }
 
-fn println_flushed(text: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text)?;
-    out.flush()
+/// Writes an answer; without it the commands that follow would be made unseen.
+fn show(text: &[u8]) -> io::Result<()> {
+    conure_program::answer(text)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot write to standard output: {error}")))
 }
 
 #[cfg(test)]

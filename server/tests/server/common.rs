@@ -88,7 +88,16 @@ impl Node {
     /// Starts the process again over its directory.
     pub(crate) async fn restart(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        self.child = self.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.start_as(command).await;
+    }
+
+    /// Starts the process as `command` says, which is this member's or one around it.
+    pub(crate) async fn start_as(&mut self, mut command: Command) {
+        self.child = command.spawn().unwrap();
+        // The other ends of its pipes are the test's.
+        drop(command);
         let url = self.url("/status");
         let began = Instant::now();
         // While the member opens its directory this is 503.

@@ -15,5 +15,8 @@ mod process;
 mod quick_start;
 mod recover;
 mod repl;
+mod streams;
+#[path = "../../../program/tests/streams_of_a_process.rs"]
+mod streams_of_a_process;
 mod tools;
 mod wait;

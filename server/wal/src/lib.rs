@@ -11,6 +11,8 @@
 //! **Invariant:** each batch says where the sync before it ended. So on open, damage past the last synced end is
 //! a torn tail and is cut, and damage before it is refused. The log never opens silently empty.
 
+#![warn(clippy::print_stderr)]
+
 mod batch;
 mod cache;
 mod error;

@@ -1,6 +1,7 @@
 //! What runs by itself in each life: checkpoints and purges by size, an arbiter's hand-over and purge, joint configurations
 //! that a lost leader left behind, and noticing that this member was released or removed.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::core::Core;
 use super::node::Node;
+use crate::failure::Fault;
 use crate::raft::store::Store;
 use crate::transport::message::{Request, Response};
 
@@ -24,13 +26,20 @@ const COMPACT_BYTES_MIN: u64 = 4 << 20;
 /// Two slow disks do not pass leadership to and fro more often than that.
 const SLOW_DISK_PAUSE: Duration = Duration::from_secs(30);
 
-/// Starts the keeper of one life; it ends with it.
+/// Starts the keeper of one life, and who watches Raft; they end with it.
 pub(crate) fn spawn(core: &Arc<Core>, node: &Arc<Node>) {
-    let (kept_core, kept_node) = (Arc::clone(core), Arc::clone(node));
-    core.tasks.spawn(async move {
-        let stop = kept_node.stop.clone();
-        tokio::select! { () = stop.cancelled() => {}, () = keep(kept_core, kept_node) => {} }
-    });
+    let supervise = |name, task: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let stop = node.stop.clone();
+        let until_stop = {
+            let stop = stop.clone();
+            async move {
+                tokio::select! { () = stop.cancelled() => {}, () = task => {} }
+            }
+        };
+        core.tasks.spawn(core.failure.clone().supervise(name, stop, until_stop));
+    };
+    supervise("keeper", Box::pin(keep(Arc::clone(core), Arc::clone(node))));
+    supervise("Raft", Box::pin(watch_raft(Arc::clone(core), Arc::clone(node))));
     let greeting = Arc::clone(node);
     core.tasks.spawn(async move {
         let stop = greeting.stop.clone();
@@ -59,6 +68,22 @@ async fn greet_all(node: &Node) {
     futures::future::join_all(greetings).await;
 }
 
+/// Waits for Raft's end, whatever the keeper waits for meanwhile.
+async fn watch_raft(core: Arc<Core>, node: Arc<Node>) {
+    let mut server = node.raft.server_metrics();
+    while server.changed().await.is_ok() {}
+    raft_ended(&core, &node);
+}
+
+/// Raft does not end by itself: where nobody stops it, the member cannot go on.
+fn raft_ended(core: &Core, node: &Node) {
+    if !core.stopping.load(Ordering::Relaxed) && !node.stop.is_cancelled() {
+        let fatal = node.raft.metrics().borrow_watched().running_state.clone().err();
+        let why = fatal.map_or_else(|| "without a word".to_owned(), |fatal| fatal.to_string());
+        core.failure.set(Fault::of_task(format!("Raft ended: {why}")));
+    }
+}
+
 async fn keep(core: Arc<Core>, node: Arc<Node>) {
     // An arbiter that leads watches how far the others are; all else happens when the membership or the leader
     // changes, or can wait for a tick.
@@ -77,12 +102,8 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
             _ = tick.tick() => ticked = true,
         }
         node.dialer.addresses.set(node.peers());
-        let fatal = node.raft.metrics().borrow_watched().running_state.clone().err();
-        if ended || fatal.is_some() {
-            if !core.stopping.load(Ordering::Relaxed) && !node.stop.is_cancelled() {
-                let why = fatal.map_or_else(|| "without a word".to_owned(), |fatal| fatal.to_string());
-                core.failure.set(format!("Raft ended: {why}"));
-            }
+        if ended || node.raft.metrics().borrow_watched().running_state.is_err() {
+            raft_ended(&core, &node);
             return;
         }
         let (released, removed) = {
@@ -91,7 +112,8 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
         };
         if released || removed || node.dialer.removed.is_cancelled() {
             leave(&core, released);
-            return;
+            // Leaving stops this life, and with it this task.
+            std::future::pending::<()>().await;
         }
         if node.leads_now() {
             if node.role == Role::Arbiter {

@@ -142,7 +142,13 @@ impl Member {
         self.core.backup().await
     }
 
-    /// Resolves when the storage failed: the process must leave.
+    /// Whether Raft, the state machine and everything else that a member cannot be without still run. Slow is alive: whoever
+    /// waits for a disk, a quorum or a snapshot runs. The text says what has ended.
+    pub fn alive(&self) -> Result<(), Fault> {
+        self.core.failure.get().map_or(Ok(()), Err)
+    }
+
+    /// Resolves when the storage failed, or a task of the member ended: the process must leave.
     pub async fn failed(&self) -> Fault {
         self.core.failure.wait().await
     }

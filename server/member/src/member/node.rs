@@ -123,8 +123,10 @@ pub(crate) async fn start(core: &Core, identity: Identity, files: Files) -> Resu
     let raft = Raft::new(identity.node_id, config, dialer.clone(), log.clone(), machine)
         .await
         .map_err(|e| format!("data_dir {:?}: Raft cannot start: {e}", core.dir.display().to_string()))?;
-    let leads = Rounds::new(IndexRound::Lead(raft.clone()), stop.clone());
+    let leads =
+        Rounds::new("lead rounds", IndexRound::Lead(raft.clone()), stop.clone(), core.failure.clone());
     let reads = Rounds::new(
+        "read rounds",
         IndexRound::Ask {
             raft: raft.clone(),
             leads: leads.clone(),
@@ -133,6 +135,7 @@ pub(crate) async fn start(core: &Core, identity: Identity, files: Files) -> Resu
             patience: ROUND_PATIENCE,
         },
         stop.clone(),
+        core.failure.clone(),
     );
     Ok(Node {
         identity,
@@ -159,7 +162,7 @@ fn no_database() -> Fault {
         "it is a member's and has no database ({TREE_FILE:?}); restore the whole directory as it was last, or remove the member \
          from its cluster, empty the directory and join again"
     );
-    Fault { text, damaged: true }
+    Fault { text, damaged: true, task: false }
 }
 
 fn open(

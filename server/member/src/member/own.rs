@@ -37,6 +37,7 @@ impl Own for OwnData {
                 acknowledged.index
             ),
             damaged: true,
+            task: false,
         });
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::node::ConureRaft;
+use crate::failure::Failure;
 use crate::transport::connection::{CallError, Connection};
 use crate::transport::message::{Request, Response};
 use crate::transport::network::Dialer;
@@ -39,7 +40,8 @@ impl<R: Round> Clone for Rounds<R> {
 }
 
 impl<R: Round> Rounds<R> {
-    pub(crate) fn new(mut round: R, stop: CancellationToken) -> Self {
+    /// `name` is the task's. It ends with `stop`, or when nobody is left who could ask.
+    pub(crate) fn new(name: &'static str, mut round: R, stop: CancellationToken, failure: Failure) -> Self {
         let (waiting, mut heard) = mpsc::channel::<oneshot::Sender<R::Answer>>(WAITING_MAX);
         let work = async move {
             let mut together = Vec::new();
@@ -52,7 +54,10 @@ impl<R: Round> Rounds<R> {
             }
         };
         tokio::spawn(async move {
-            tokio::select! { () = stop.cancelled() => {}, () = work => {} }
+            let until_stop = async {
+                tokio::select! { () = stop.cancelled() => {}, () = work => {} }
+            };
+            failure.catch(name, until_stop).await;
         });
         Self { waiting }
     }
@@ -196,7 +201,7 @@ mod tests {
     async fn who_asks_during_a_round_waits_for_the_next_and_shares_it() {
         let (begun, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let round = Gated { begun: Arc::clone(&begun), gate: Arc::clone(&gate) };
-        let rounds = Rounds::new(round, CancellationToken::new());
+        let rounds = Rounds::new("rounds", round, CancellationToken::new(), Failure::default());
         let first = tokio::spawn({
             let rounds = rounds.clone();
             async move { rounds.join().await }

@@ -92,7 +92,7 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
     }
     let host = Arc::new(HostCore(Arc::clone(&core)));
     let serving = server::serve(listener, host, Arc::clone(&core.port), core.stop.clone());
-    core.tasks.spawn(serving);
+    core.tasks.spawn(core.failure.clone().supervise("Raft port", core.stop.clone(), serving));
     Ok(core)
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod intake;
 pub(crate) mod log_store;
 pub(crate) mod plausible;
 pub(crate) mod records;
+pub(crate) mod runtime;
 pub(crate) mod shelf;
 pub(crate) mod state;
 pub(crate) mod state_machine;

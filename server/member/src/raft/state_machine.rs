@@ -52,6 +52,7 @@ pub(crate) struct StateMachine {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let work = move || conure_program::run_named("state machine", work);
     platform::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
 }
 

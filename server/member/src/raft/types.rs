@@ -13,6 +13,7 @@ openraft::declare_raft_types!(
         R = Outcome,
         NodeId = u64,
         Node = Peer,
+        AsyncRuntime = super::runtime::NamedRuntime,
 );
 
 pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;

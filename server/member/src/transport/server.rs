@@ -135,7 +135,7 @@ pub(crate) async fn serve<H: Host>(
         };
         count(&counters.accepted);
         let (host, counters, stop) = (Arc::clone(&host), Arc::clone(&counters), stop.clone());
-        tasks.spawn(async move {
+        tasks.spawn(conure_program::confined("Raft connection", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 ended = converse(stream, host.as_ref(), &counters) => if let Err(e) = ended
@@ -146,7 +146,7 @@ pub(crate) async fn serve<H: Host>(
                 },
             }
             drop(permit);
-        });
+        }));
     }
     tasks.close();
     tasks.wait().await;
