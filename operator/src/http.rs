@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -22,6 +22,8 @@ pub struct Health {
     pub context: Arc<Context>,
     /// Whether the API server was reached and the work, or the waiting for the lease, has begun.
     pub ready: Arc<AtomicBool>,
+    /// What ended although nobody stopped it, if something did: the process is about to end then.
+    pub ended: Arc<OnceLock<String>>,
 }
 
 /// Binds the address; every interface of a machine without IPv6 is every IPv4 one.
@@ -41,10 +43,18 @@ pub async fn serve(listener: TcpListener, health: Health, stop: CancellationToke
 
 fn router(health: Health) -> Router {
     Router::new()
-        .route("/livez", get(async || "ok\n"))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(health)
+}
+
+/// Alive: no task that the operator cannot be without has ended. One that waits for the API server, a member or the lease runs.
+async fn livez(State(health): State<Health>) -> impl IntoResponse {
+    match health.ended.get() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}; the process is about to end\n")),
+    }
 }
 
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {
@@ -91,13 +101,19 @@ mod tests {
         let stop = CancellationToken::new();
         let listener = bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let health = Health { context: Arc::clone(&context), ready: Arc::clone(&ready) };
+        let ended = Arc::new(OnceLock::new());
+        let health =
+            Health { context: Arc::clone(&context), ready: Arc::clone(&ready), ended: Arc::clone(&ended) };
         let server = tokio::spawn(serve(listener, health, stop.clone()));
 
         assert!(get(port, "/livez").await.starts_with("HTTP/1.1 200"));
         assert!(get(port, "/readyz").await.starts_with("HTTP/1.1 503"));
         ready.store(true, Ordering::Relaxed);
         assert!(get(port, "/readyz").await.starts_with("HTTP/1.1 200"));
+
+        ended.set("the task \"controller\" ended".into()).unwrap();
+        let dead = get(port, "/livez").await;
+        assert!(dead.starts_with("HTTP/1.1 503") && dead.contains("controller"), "{dead}");
 
         context.metrics.acted("Join");
         context.metrics.set_leading(true);

@@ -5,6 +5,8 @@
 //! **Invariant:** whatever the operator needs to know is in the API server or in the members; it may be killed at any
 //! point, and the next one carries on.
 
+#![warn(clippy::print_stderr)]
+
 pub mod config;
 pub mod context;
 pub mod controller;

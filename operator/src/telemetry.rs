@@ -24,10 +24,15 @@ pub fn init(config: &Config) -> Result<(), TelemetryError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(conure_program::log_line)
+        .log_internal_errors(false);
     match config.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     }
-    .map_err(TelemetryError::Taken)
+    .map_err(TelemetryError::Taken)?;
+    conure_program::report_losses(|lines| {
+        tracing::warn!(lines, "log lines were lost: standard error did not take them");
+    });
+    Ok(())
 }

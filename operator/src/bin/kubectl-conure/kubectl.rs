@@ -24,6 +24,9 @@ pub(crate) enum KubectlError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// The answer could not be written.
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
     /// The user has to be clearer.
     #[error("{0}")]
     Unclear(String),

@@ -2,6 +2,8 @@
 //!
 //! Everything goes through the kubectl that is there, so that contexts, logins and proxies are the user's own.
 
+#![warn(clippy::print_stderr)]
+
 mod check;
 mod kubectl;
 mod table;
@@ -94,15 +96,21 @@ enum Verb {
     Check(Shown),
 }
 
+/// The name of the program.
+const PROGRAM: &str = "kubectl-conure";
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match verbs::run(&arguments.access, &arguments.verb) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    conure_program::end_on_panic(PROGRAM, 1);
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return conure_program::usage(PROGRAM, error.use_stderr(), &error.render().to_string()),
+    };
+    let code = verbs::run(&arguments.access, &arguments.verb).unwrap_or_else(|error| {
+        conure_program::say!("error: {error}");
+        ExitCode::FAILURE
+    });
+    conure_program::flush();
+    code
 }
 
 #[cfg(test)]

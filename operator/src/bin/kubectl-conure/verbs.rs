@@ -25,11 +25,11 @@ pub(crate) fn run(access: &Access, verb: &Verb) -> Result<ExitCode, KubectlError
     match verb {
         Verb::Status(shown) => {
             let view = look(&kubectl, shown)?;
-            show(shown, || view.json(), || view.status_text(Timestamp::now()));
+            show(shown, || view.json(), || view.status_text(Timestamp::now()))?;
         }
         Verb::Members(shown) => {
             let view = look(&kubectl, shown)?;
-            show(shown, || json!(view.members()), || view.members_text());
+            show(shown, || json!(view.members()), || view.members_text())?;
         }
         Verb::Check(shown) => return check(&kubectl, shown),
         Verb::Promote { member } => {
@@ -39,7 +39,7 @@ pub(crate) fn run(access: &Access, verb: &Verb) -> Result<ExitCode, KubectlError
             let exec = ["exec", &pod, "-c", "conure-db", "--", "sh", "-c", ADMINISTER, "sh"];
             let answer = kubectl.run(&[&exec[..], &["/transfer-leadership", &body]].concat())?;
             let leader = serde_json::from_str::<Value>(&answer).unwrap_or_default();
-            say(&format!("{} leads", leader["leader"].as_str().unwrap_or(member)));
+            say(&format!("{} leads", leader["leader"].as_str().unwrap_or(member)))?;
         }
         Verb::Restart { name } => {
             let name = choose(&kubectl, name.as_deref())?;
@@ -47,7 +47,7 @@ pub(crate) fn run(access: &Access, verb: &Verb) -> Result<ExitCode, KubectlError
             say(&format!(
                 "every pod of {name} is replaced, one at a time, the leader last; wait for it with\n  \
                  kubectl wait --for=condition=Ready conure/{name} --timeout=10m"
-            ));
+            ))?;
         }
         Verb::Replace { member, yes } => {
             let name = cluster_of(&kubectl, member)?.name_any();
@@ -56,23 +56,26 @@ pub(crate) fn run(access: &Access, verb: &Verb) -> Result<ExitCode, KubectlError
                     "{member} would leave {name}, its volume {} would be deleted with all that only it holds, and a new \
                      member of that name would join; repeat with --yes",
                     names::volume_claim(member)
-                ));
+                ))?;
                 return Ok(ExitCode::FAILURE);
             }
             annotate(&kubectl, &name, "conuredb.dev/replace-member", member)?;
-            say(&format!("{member} is replaced; follow it with kubectl conure status {name}"));
+            say(&format!("{member} is replaced; follow it with kubectl conure status {name}"))?;
         }
         Verb::Logs { of, follow, tail } => return logs(&kubectl, of.as_deref(), *follow, *tail),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of this program")]
-fn say(text: &str) {
-    println!("{}", text.trim_end());
+fn say(text: &str) -> Result<(), KubectlError> {
+    conure_program::answer(format!("{}\n", text.trim_end()).as_bytes()).map_err(KubectlError::Output)
 }
 
-fn show(shown: &Shown, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
+fn show(
+    shown: &Shown,
+    json: impl FnOnce() -> Value,
+    text: impl FnOnce() -> String,
+) -> Result<(), KubectlError> {
     match shown.output {
         Output::Json => say(&format!("{:#}", json())),
         Output::Text => say(&text()),
@@ -95,7 +98,7 @@ fn check(kubectl: &Kubectl<'_>, shown: &Shown) -> Result<ExitCode, KubectlError>
             .collect();
         table(&["", "LOOKED AT", "FOUND"], &rows)
     };
-    show(shown, || json!(findings), text);
+    show(shown, || json!(findings), text)?;
     let wrong = findings.iter().any(|finding| finding.level == Level::Wrong);
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
