@@ -65,6 +65,8 @@ kinds! {
     NOT_EMPTY = "not-empty";
     /// 409: any other contradiction between the request and the cluster's state.
     CONFLICT = "conflict";
+    /// 501: a write carries a condition, which this server cannot check; nothing was done.
+    CONDITION_NOT_SUPPORTED = "condition-not-supported";
     /// 502: the address could not be reached; nothing was changed.
     UNREACHABLE = "unreachable";
     /// 503: no leader is known.

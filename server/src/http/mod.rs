@@ -1,6 +1,6 @@
 //! The HTTP API over one [`Member`].
 //!
-//! `query` and `body` take requests apart, `kv`, `admin`, `info` and `snapshot` answer them, `route` sends them elsewhere, `problem`
+//! `query`, `body` and `condition` take requests apart, `kv`, `admin`, `info` and `snapshot` answer them, `route` sends them elsewhere, `problem`
 //! is every error's form; `host` and `token` guard, `listener` owns the sockets.
 //!
 //! **Invariant:** a query string, which may hold a value, never enters a log line, a metric or an error text.
@@ -8,6 +8,7 @@
 
 mod admin;
 mod body;
+mod condition;
 mod host;
 mod info;
 mod kv;
@@ -151,6 +152,7 @@ impl App {
             .route("/kv", put(kv::put).get(kv::get).delete(kv::delete))
             .route("/readyz", get(info::readyz))
             .merge(without_parameters)
+            .route_layer(from_fn(condition::refuse))
             .fallback(async || {
                 let detail = format!("there is no such path; the API has {}", PATHS.join(", "));
                 Problem::new(StatusCode::NOT_FOUND, kind::ROUTE_NOT_FOUND, detail)

@@ -72,6 +72,70 @@ async fn a_put_says_its_value_once_and_clearly() {
     }
 }
 
+/// Every header that makes a write conditional, as clients of other stores send it.
+const CONDITIONS: [(&str, &str); 5] = [
+    ("if-match", "\"1\""),
+    ("if-match", "*"),
+    ("if-none-match", "*"),
+    ("if-none-match", "\"1\""),
+    ("if-unmodified-since", "Mon, 30 Nov 2026 12:00:00 GMT"),
+];
+
+#[tokio::test]
+async fn a_conditional_write_is_refused_and_changes_nothing_on_every_member() {
+    let leader = Node::ready("node1", &[]).await;
+    let redirecting = Node::start("node2", &[]).await;
+    let forwarding = Node::start("node3", &["--leader-routing=forward"]).await;
+    for node in [&redirecting, &forwarding] {
+        leader.client().join(&node.name, &node.raft_address()).await.unwrap();
+        node.until_ready().await;
+    }
+    let revision = leader.client().put(b"a", "before").await.unwrap().revision;
+    let members = leader.client().raft_config().await.unwrap();
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let refused = async |request: reqwest::RequestBuilder| {
+        let answer = request.send().await.unwrap();
+        let refused = problem(answer, StatusCode::NOT_IMPLEMENTED, kind::CONDITION_NOT_SUPPORTED).await;
+        assert!(refused.detail.contains("nothing was done"), "{refused:?}");
+    };
+    for node in [&leader, &redirecting, &forwarding] {
+        for (name, value) in CONDITIONS {
+            let put = http.put(node.url("/kv?key=a&value=after"));
+            let put_body = http.put(node.url("/kv?key=a")).body("after");
+            let delete = http.delete(node.url("/kv?key=a"));
+            for write in [put, put_body, delete] {
+                refused(write.header(name, value)).await;
+            }
+            for path in ["/join", "/remove", "/bootstrap", "/transfer-leadership"] {
+                let post = http.post(node.url(path)).header("content-type", "application/json");
+                refused(post.header(name, value).body(r#"{"ID":"node2","RaftAddr":"127.0.0.1:1"}"#)).await;
+            }
+            let read = http.get(node.url("/kv?key=a")).header(name, value).send().await.unwrap();
+            assert_eq!(read.text().await.unwrap(), "before", "a read ignores {name}");
+        }
+    }
+    assert_eq!(leader.client().get(b"a").await.unwrap().unwrap().revision, revision);
+    assert_eq!(leader.client().raft_config().await.unwrap(), members);
+}
+
+#[tokio::test]
+async fn what_makes_no_write_conditional_is_ignored_and_a_part_of_a_value_is_refused() {
+    let node = Node::ready("solo", &[]).await;
+    let http = reqwest::Client::new();
+    for (name, value) in [("if-modified-since", "Mon, 30 Nov 2026 12:00:00 GMT"), ("if-range", "\"1\"")] {
+        let put = http.put(node.url("/kv?key=a&value=1")).header(name, value).send().await.unwrap();
+        assert_eq!(put.status(), StatusCode::OK, "{name}");
+    }
+    let part = http.put(node.url("/kv?key=a")).header("content-range", "bytes 0-0/2").body("2");
+    problem(part.send().await.unwrap(), StatusCode::BAD_REQUEST, kind::INVALID).await;
+    assert_eq!(node.client().get(b"a").await.unwrap().unwrap().bytes, "1");
+    // Where no write would be done anyway, that is what the answer says.
+    let absent = http.put(node.url("/nothing")).header("if-match", "*").send().await.unwrap();
+    problem(absent, StatusCode::NOT_FOUND, kind::ROUTE_NOT_FOUND).await;
+    let wrong = http.delete(node.url("/status")).header("if-match", "*").send().await.unwrap();
+    problem(wrong, StatusCode::METHOD_NOT_ALLOWED, kind::METHOD_NOT_ALLOWED).await;
+}
+
 #[tokio::test]
 async fn absent_paths_and_wrong_methods_are_told_apart() {
     let node = Node::ready("solo", &[]).await;

@@ -1,0 +1,39 @@
+//! Conditions of RFC 9110, section 13, which no write can carry yet.
+//!
+//! **Invariant:** a write whose sender attached a condition is never done as if there were none: that would lose updates.
+
+use axum::extract::Request;
+use axum::http::header::{CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use axum::http::{HeaderName, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use conure_client::problem as kind;
+
+use super::problem::Problem;
+
+/// The headers that forbid a write. `If-Modified-Since` and `If-Range` are left out: RFC 9110 defines them for reads alone and
+/// has servers ignore them elsewhere.
+const CONDITIONS: [HeaderName; 3] = [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE];
+
+/// Stands before the paths that take writes, and before those are redirected or forwarded.
+pub(super) async fn refuse(request: Request, next: Next) -> Result<Response, Problem> {
+    if !request.method().is_safe() {
+        check(&request)?;
+    }
+    Ok(next.run(request).await)
+}
+
+fn check(request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    if let Some(name) = CONDITIONS.iter().find(|name| headers.contains_key(*name)) {
+        let detail =
+            format!("a write cannot have the condition {name} yet; nothing was done, send it without");
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, kind::CONDITION_NOT_SUPPORTED, detail));
+    }
+    // Another half of the protocol: without this the part would become the whole value.
+    if *request.method() == Method::PUT && headers.contains_key(CONTENT_RANGE) {
+        let detail = "a part of a value cannot be stored; send the whole value, without Content-Range";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, kind::INVALID, detail));
+    }
+    Ok(())
+}
