@@ -16,8 +16,8 @@ use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::App;
 use super::progress::Progress;
+use super::{App, heads};
 use crate::config::Addr;
 
 /// How many connections are served at once: twice as many as changes may wait, so that it is those that are refused first.
@@ -116,9 +116,9 @@ impl Listener {
                     (&once, &crowded, slot)
                 }
             };
-            let service = TowerToHyperService::new(router.clone());
-            let stream = TokioIo::new(Progress::new(stream, self.write_timeout));
-            let connection = graceful.watch(builder.serve_connection(stream, service));
+            let stream = Progress::new(stream, self.write_timeout);
+            let (stream, service) = heads::watch(stream, TowerToHyperService::new(router.clone()));
+            let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
             let open = app.metrics.connections().clone();
             open.inc();
             tokio::spawn(conure_program::confined("HTTP connection", async move {

@@ -1,6 +1,6 @@
 //! The HTTP API over one [`Member`].
 //!
-//! `query`, `body` and `condition` take requests apart, `kv`, `admin`, `info` and `snapshot` answer them, `route` sends them elsewhere, `problem`
+//! `heads`, `query`, `body` and `condition` take requests apart, `kv`, `admin`, `info` and `snapshot` answer them, `route` sends them elsewhere, `problem`
 //! is every error's form; `host` and `token` guard, `listener` owns the sockets.
 //!
 //! **Invariant:** a query string, which may hold a value, never enters a log line, a metric or an error text.
@@ -9,6 +9,7 @@
 mod admin;
 mod body;
 mod condition;
+mod heads;
 mod host;
 mod info;
 mod kv;
@@ -164,6 +165,7 @@ impl App {
             .layer(from_fn_with_state(self.clone(), host::check));
         let router = if crowded { router.layer(from_fn(refuse_data)) } else { router };
         router
+            .layer(from_fn(heads::check))
             .layer(from_fn(body::drain_unread))
             .layer(from_fn_with_state(self.clone(), observe))
             .with_state(self)

@@ -2,9 +2,12 @@
 
 use conure_client::problem as kind;
 use reqwest::{Method, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::api::raw;
-use crate::common::{Node, problem};
+use crate::common::{DEADLINE, Node, problem};
 
 #[tokio::test]
 async fn bad_queries_are_400() {
@@ -70,6 +73,74 @@ async fn a_put_says_its_value_once_and_clearly() {
     for key in [b"a", b"b"] {
         assert_eq!(node.client().get(key).await.unwrap().unwrap().bytes, "");
     }
+}
+
+#[tokio::test]
+async fn a_raw_number_sign_never_makes_two_keys_one() {
+    let node = Node::ready("solo", &[]).await;
+    node.client().put(b"item", "kept").await.unwrap();
+    let targets = [
+        "/kv?key=item#1",
+        "/kv?key=item#zzz",
+        "/kv?key=item#",
+        "/kv?key=item#x&stale=maybe",
+        "/kv#?key=item",
+        "http://localhost/kv?key=item#1",
+        "/status#",
+        "/nothing#",
+    ];
+    for target in targets {
+        for (method, body) in [("PUT", "two"), ("GET", ""), ("DELETE", "")] {
+            let length = body.len();
+            let request = format!(
+                "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}\
+                 GET /kv?key=item HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            );
+            let answers = whole(&node, &request).await;
+            assert!(answers.starts_with("HTTP/1.1 400 "), "{method} {target}: {answers}");
+            assert!(
+                answers.contains(kind::INVALID) && answers.contains("%23"),
+                "{method} {target}: {answers}"
+            );
+            // The connection goes on, and nothing was changed.
+            assert!(
+                answers.contains("HTTP/1.1 200 OK") && answers.ends_with("kept"),
+                "{method} {target}: {answers}"
+            );
+        }
+    }
+    // Escaped it is a part of the key, and in a body it is a part of the value, whatever it looks like there.
+    let body = "PUT /kv?key=item#1 HTTP/1.1\r\n\r\n";
+    let request = format!(
+        "PUT /kv?key=item%231 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = whole(&node, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(node.client().get(b"item#1").await.unwrap().unwrap().bytes, body);
+    assert_eq!(node.client().get(b"item").await.unwrap().unwrap().bytes, "kept");
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_in_chunks_is_the_last_of_its_connection() {
+    let node = Node::ready("solo", &[]).await;
+    node.client().put(b"item", "kept").await.unwrap();
+    let request = "PUT /kv?key=a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n\
+                   DELETE /kv?key=item#1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answers = whole(&node, request).await.to_lowercase();
+    assert!(answers.starts_with("http/1.1 200 ") && answers.contains("connection: close\r\n"), "{answers}");
+    assert_eq!(answers.matches("http/1.1").count(), 1, "{answers}");
+    assert_eq!(node.client().get(b"a").await.unwrap().unwrap().bytes, "v");
+    assert_eq!(node.client().get(b"item").await.unwrap().unwrap().bytes, "kept");
+}
+
+/// Sends bytes as they are, and reads until the other side closes.
+async fn whole(node: &Node, request: &str) -> String {
+    let mut stream = TcpStream::connect(node.address()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answers = Vec::new();
+    timeout(DEADLINE, stream.read_to_end(&mut answers)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&answers).into_owned()
 }
 
 /// Every header that makes a write conditional, as clients of other stores send it.
