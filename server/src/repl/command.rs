@@ -14,9 +14,9 @@ pub(super) enum Command {
 pub(super) const NAMES: [&str; 5] = ["put", "get", "delete", "help", "exit"];
 
 impl Command {
-    /// Parses a line; `None` where it is empty or a comment.
+    /// Parses a command, which may hold quotes over several lines; `None` where it is empty or a comment.
     pub(super) fn parse(line: &str) -> Result<Option<Self>, String> {
-        if line.trim_start().starts_with('#') {
+        if is_comment(line) {
             return Ok(None);
         }
         let words = words(line)?;
@@ -42,12 +42,50 @@ impl Command {
     }
 }
 
-/// Splits a line into words as a shell would: bare, in single quotes (nothing is special) or in double quotes (with
+/// Whether a command's first line is a comment.
+pub(super) fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with('#')
+}
+
+/// Where the end of a text is: outside of quotes, or inside of one that goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Quote {
+    #[default]
+    None,
+    Single,
+    Double,
+    /// After a backslash in double quotes: the next character closes nothing.
+    Escape,
+}
+
+impl Quote {
+    /// The same after so many bytes more. Quotes are ASCII: other bytes, whatever they are, change nothing.
+    pub(super) fn after(self, bytes: &[u8]) -> Self {
+        bytes.iter().fold(self, |quote, byte| match (quote, byte) {
+            (Self::None, b'\'') => Self::Single,
+            (Self::None, b'"') | (Self::Escape, _) => Self::Double,
+            (Self::Single, b'\'') | (Self::Double, b'"') => Self::None,
+            (Self::Double, b'\\') => Self::Escape,
+            (quote, _) => quote,
+        })
+    }
+
+    /// The quote that is open, if one is.
+    pub(super) fn open(self) -> Option<char> {
+        match self {
+            Self::None => None,
+            Self::Single => Some('\''),
+            Self::Double | Self::Escape => Some('"'),
+        }
+    }
+}
+
+/// Splits a command into words as a shell would: bare, in single quotes (nothing is special) or in double quotes (with
 /// escapes), also next to each other.
-fn words(line: &str) -> Result<Vec<Vec<u8>>, String> {
+fn words(text: &str) -> Result<Vec<Vec<u8>>, String> {
     let mut words = Vec::new();
     let mut word: Option<Vec<u8>> = None;
-    let mut chars = line.chars();
+    let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
             c if c.is_whitespace() => words.extend(word.take()),
@@ -79,7 +117,7 @@ fn words(line: &str) -> Result<Vec<Vec<u8>>, String> {
     Ok(words)
 }
 
-fn escaped(chars: &mut std::str::Chars<'_>) -> Result<u8, String> {
+fn escaped(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<u8, String> {
     match chars.next() {
         Some('n') => Ok(b'\n'),
         Some('r') => Ok(b'\r'),
@@ -88,13 +126,12 @@ fn escaped(chars: &mut std::str::Chars<'_>) -> Result<u8, String> {
         Some('"') => Ok(b'"'),
         Some('\\') => Ok(b'\\'),
         Some('x') => {
-            let digits: String = chars.by_ref().take(2).collect();
-            let two = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            two.then(|| u8::from_str_radix(&digits, 16).ok())
-                .flatten()
-                .ok_or_else(|| "\\x needs two hexadecimal digits".to_owned())
+            let mut digit = || chars.next_if(char::is_ascii_hexdigit)?.to_digit(16);
+            let digits = digit().zip(digit());
+            let byte = digits.and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+            byte.ok_or_else(|| "\\x needs two hexadecimal digits".to_owned())
         }
-        Some(c) => Err(format!("\\{c} stands for nothing; write \\\\ for a backslash")),
+        Some(c) => Err(format!("\\{} stands for nothing; write \\\\ for a backslash", c.escape_debug())),
         None => Err("a \" is not closed".into()),
     }
 }
@@ -105,7 +142,23 @@ fn push(word: &mut Vec<u8>, c: char) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_command_has_its_end_where_no_quote_is_open(text in "[ab'\"\\\\x4\\n ü]{0,16}", cut in 0_usize..16) {
+            let (before, after) = text.as_bytes().split_at(cut.min(text.len()));
+            let quote = Quote::default().after(before).after(after);
+            match words(&text) {
+                Ok(_) => prop_assert_eq!(quote, Quote::None),
+                Err(reason) if reason.ends_with("is not closed") => prop_assert!(quote.open().is_some()),
+                // What is wrong inside of a command has nothing to say about where it ends.
+                Err(_) => {}
+            }
+        }
+    }
 
     fn put(key: &[u8], value: &[u8]) -> Command {
         Command::Put { key: key.to_vec(), value: value.to_vec() }
@@ -120,6 +173,7 @@ mod tests {
             ("put 'a b' ''", b"a b", b""),
             (r#"put k "\x00\xff\n\"\\""#, b"k", b"\x00\xff\n\"\\"),
             (r"put k a\b", b"k", b"a\\b"),
+            ("put k 'a\nb'\n", b"k", b"a\nb"),
             ("put k a'b c'\"d e\"", b"k", b"ab cd e"),
             ("put k gr\u{fc}n", b"k", "gr\u{fc}n".as_bytes()),
         ] {

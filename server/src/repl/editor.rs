@@ -4,15 +4,27 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rustyline::completion::Completer;
-use rustyline::config::Configurer as _;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 
-use super::command::{Command, NAMES};
+use super::command::{Command, NAMES, Quote, is_comment};
+use super::input::{COMMAND_LEN_MAX, TOO_LONG, never_closed};
+
+const PROMPT: &str = "conure> ";
+/// Inside of a quote that an earlier line opened.
+const PROMPT_GOING_ON: &str = "     -> ";
 
 /// How many keys are remembered for completion.
 const KEYS_MAX: usize = 1000;
+
+/// What was typed.
+pub(super) enum Entered {
+    Command(String),
+    /// Nothing more can be run, and why.
+    Stop(String),
+    End,
+}
 
 /// A prompt with history and completion.
 pub(super) struct Editor {
@@ -24,7 +36,6 @@ impl Editor {
     pub(super) fn new() -> rustyline::Result<Self> {
         let mut editor = rustyline::Editor::new()?;
         editor.set_helper(Some(Words::default()));
-        editor.set_auto_add_history(true);
         let history = std::env::home_dir().map(|home| home.join(".conure_history"));
         if let Some(path) = &history {
             // There is none the first time.
@@ -33,14 +44,37 @@ impl Editor {
         Ok(Self { editor, history })
     }
 
-    /// The next line; `None` at the end. Ctrl-C drops the line.
-    pub(super) fn line(&mut self) -> rustyline::Result<Option<String>> {
+    /// The next command, over several lines where a quote stays open. Ctrl-C drops it.
+    pub(super) fn command(&mut self) -> rustyline::Result<Entered> {
+        let (mut text, mut quote) = (String::new(), Quote::default());
         loop {
-            match self.editor.readline("conure> ") {
-                Ok(line) => return Ok(Some(line)),
-                Err(ReadlineError::Interrupted) => {}
-                Err(ReadlineError::Eof) => return Ok(None),
+            let prompt = if quote.open().is_some() { PROMPT_GOING_ON } else { PROMPT };
+            let line = match self.editor.readline(prompt) {
+                Ok(line) => line,
+                Err(ReadlineError::Interrupted) => {
+                    (text, quote) = (String::new(), Quote::default());
+                    continue;
+                }
+                Err(ReadlineError::Eof) => {
+                    return Ok(quote.open().map_or(Entered::End, |sign| Entered::Stop(never_closed(sign))));
+                }
                 Err(error) => return Err(error),
+            };
+            if quote.open().is_some() {
+                text.push('\n');
+                quote = quote.after(b"\n");
+            }
+            text += &line;
+            if text.len() > COMMAND_LEN_MAX {
+                return Ok(Entered::Stop(TOO_LONG.to_owned()));
+            }
+            if !is_comment(&text) {
+                quote = quote.after(line.as_bytes());
+            }
+            if quote.open().is_none() {
+                // Without history it is run all the same.
+                let _ = self.editor.add_history_entry(&text);
+                return Ok(Entered::Command(text));
             }
         }
     }

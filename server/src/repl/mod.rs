@@ -5,8 +5,9 @@
 
 mod command;
 mod editor;
+mod input;
 
-use std::io::{self, BufRead, IsTerminal as _, Read as _};
+use std::io::{self, BufRead, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -14,10 +15,8 @@ use conure_client::{Client, ClientError};
 use conure_program::say;
 
 use command::Command;
-use editor::Editor;
-
-/// How long a line from a pipe may be: a value of 4 MiB with every byte escaped.
-const LINE_LEN_MAX: u64 = 17 << 20;
+use editor::{Editor, Entered};
+use input::{Input, Next};
 
 const HELP: &str = "\
 put KEY VALUE   store a value
@@ -27,6 +26,7 @@ help            show this
 exit            leave (or Ctrl-D)
 
 Quote words that hold spaces: put city \"New York\". In double quotes \\n, \\t, \\\", \\\\ and \\xNN stand for bytes.
+A quote that is not closed goes on in the next line.
 ";
 
 /// Talk to a ConureDB cluster.
@@ -101,34 +101,48 @@ impl Session {
         let mut editor = Editor::new().map_err(io::Error::other)?;
         let servers: Vec<String> = self.client.servers().iter().map(ToString::to_string).collect();
         show(format!("{}; `help` shows the commands\n", servers.join(", ")).as_bytes())?;
-        while let Some(line) = editor.line().map_err(io::Error::other)? {
-            match self.run(&line, |command| editor.learn(command))? {
+        let mut ended_well = true;
+        loop {
+            let command = match editor.command().map_err(io::Error::other)? {
+                Entered::Command(command) => command,
+                Entered::End => break,
+                Entered::Stop(reason) => {
+                    say!("{reason}");
+                    ended_well = false;
+                    break;
+                }
+            };
+            match self.run(&command, |command| editor.learn(command))? {
                 Outcome::Done => {}
                 Outcome::Failed(reason) => say!("{reason}"),
                 Outcome::Exit => break,
             }
         }
         editor.save();
-        Ok(true)
+        Ok(ended_well)
     }
 
-    /// Runs every line; says whether all went well.
-    fn piped(&self, mut input: impl BufRead) -> io::Result<bool> {
+    /// Runs every command; says whether all went well.
+    fn piped(&self, input: impl BufRead) -> io::Result<bool> {
+        let mut input = Input::new(input);
         let mut all_went_well = true;
-        for number in 1_u64.. {
-            let mut line = Vec::new();
-            let length = (&mut input).take(LINE_LEN_MAX).read_until(b'\n', &mut line)?;
-            if length == 0 {
-                break;
-            }
-            let outcome = match String::from_utf8(line) {
-                Ok(line) => self.run(&line, |_| {})?,
+        loop {
+            let (line, text) = match input.next()? {
+                Next::Command { line, text } => (line, text),
+                Next::End => break,
+                Next::Stop { line, reason } => {
+                    say!("line {line}: {reason}");
+                    return Ok(false);
+                }
+            };
+            let outcome = match String::from_utf8(text) {
+                Ok(text) => self.run(&text, |_| {})?,
                 Err(_) => Outcome::Failed("it is not UTF-8; write other bytes as \"\\xNN\"".into()),
             };
             match outcome {
                 Outcome::Done => {}
                 Outcome::Failed(reason) => {
-                    say!("line {number}: {reason}");
+                    say!("line {line}: {reason}");
                     all_went_well = false;
                 }
                 Outcome::Exit => break,
@@ -137,9 +151,9 @@ impl Session {
         Ok(all_went_well)
     }
 
-    /// Runs one line. An error means that the answer could not be written.
-    fn run(&self, line: &str, learn: impl FnOnce(&Command)) -> io::Result<Outcome> {
-        let command = match Command::parse(line) {
+    /// Runs one command. An error means that the answer could not be written.
+    fn run(&self, text: &str, learn: impl FnOnce(&Command)) -> io::Result<Outcome> {
+        let command = match Command::parse(text) {
             Ok(Some(command)) => command,
             Ok(None) => return Ok(Outcome::Done),
             Err(reason) => return Ok(Outcome::Failed(reason)),

@@ -51,7 +51,7 @@ async fn commands_from_a_pipe_run_without_a_prompt() {
 #[tokio::test]
 async fn one_failed_command_makes_the_exit_code_1_and_the_rest_still_runs() {
     let node = Node::ready("solo", &[]).await;
-    for bad in ["get absent", "put a", "fly", "get \"a"] {
+    for bad in ["get absent", "put a", "fly", "get \"\\q\""] {
         let output = repl(&node.url(""), format!("{bad}\nput after 1\nget after\n").as_bytes());
         assert_eq!(output.status.code(), Some(1), "{bad}");
         assert!(String::from_utf8(output.stderr).unwrap().starts_with("line 1: "), "{bad}");
@@ -59,6 +59,58 @@ async fn one_failed_command_makes_the_exit_code_1_and_the_rest_still_runs() {
     }
     let output = repl("https://localhost:1", b"");
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_quote_goes_on_over_lines_and_nothing_in_it_is_run() {
+    let node = Node::ready("solo", &[]).await;
+    node.client().put(b"precious", "1").await.unwrap();
+    let input = b"put note \"first line\ndelete precious\nlast line\"\nget note\nget precious\n";
+    let output = repl(&node.url(""), input);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"ok, revision 2\nfirst line\ndelete precious\nlast line\n1\n");
+    // What is wrong in a command ends at its end, and the error names the line where it began.
+    for bad in
+        [&b"put note \"\\q\ndelete precious\n\""[..], b"put note '\xff\ndelete precious\n'", b"put note\n"]
+    {
+        let output = repl(&node.url(""), &[b"help\n", bad, b"\nget precious\n"].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stderr.starts_with(b"line 2: ") && output.stdout.ends_with(b"\n1\n"), "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_command_without_an_end_or_too_long_nothing_is_run() {
+    let node = Node::ready("solo", &[]).await;
+    node.client().put(b"precious", "1").await.unwrap();
+    let long = [b"# ".to_vec(), vec![b'x'; 17 << 20], b"delete precious\n".to_vec()].concat();
+    let long_quote = [&b"put a '"[..], &b"0123456\n".repeat(17 << 17), b"'\ndelete precious\n"].concat();
+    let open = b"get precious\nput note \"first line\ndelete precious\n".to_vec();
+    let open_escape = b"get precious\nput note \"\\".to_vec();
+    for (input, line, ran) in [(long, 1, ""), (long_quote, 1, ""), (open, 2, "1\n"), (open_escape, 2, "1\n")]
+    {
+        let output = repl_that_may_stop(&node.url(""), input);
+        assert_eq!(
+            (output.status.code(), String::from_utf8(output.stdout).unwrap().as_str()),
+            (Some(1), ran)
+        );
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            errors.starts_with(&format!("line {line}: ")) && errors.contains("nothing after"),
+            "{errors}"
+        );
+        assert_eq!(node.client().get(b"precious").await.unwrap().unwrap().bytes, "1");
+    }
+}
+
+/// Like `repl`, where all of the input may not be read.
+fn repl_that_may_stop(server: &str, input: Vec<u8>) -> Output {
+    let mut child = started(server);
+    let mut stdin = child.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writing.join().unwrap();
+    output
 }
 
 #[tokio::test]
@@ -107,6 +159,7 @@ async fn it_leaves_a_frozen_member_and_says_that_the_outcome_is_unknown() {
 }
 
 const PROMPT: &str = "conure> ";
+const PROMPT_GOING_ON: &str = "     -> ";
 const UP: &str = "\x1b[A";
 const LEFT: &str = "\x1b[D";
 const CTRL_D: &str = "\x04";
@@ -211,7 +264,31 @@ async fn on_a_terminal_lines_are_edited_completed_and_remembered() {
     terminal.until_shown(PROMPT).await;
     terminal.type_("delete colour\x03");
     assert_eq!(terminal.answer("get colour").await, "blue");
+    // An open quote goes on after another prompt; Ctrl-C drops all of it.
+    for last in ["b\"", "\x03"] {
+        terminal.until_shown(PROMPT).await;
+        terminal.type_("put colour \"a\r");
+        terminal.until_shown(PROMPT_GOING_ON).await;
+        terminal.type_("delete colour\r");
+        terminal.until_shown(PROMPT_GOING_ON).await;
+        terminal.type_(last);
+        if last != "\x03" {
+            terminal.type_("\r");
+            terminal.until_shown("ok, revision 5").await;
+        }
+    }
+    assert_eq!(terminal.answer("get colour").await, "a");
+    terminal.until_shown("delete colour\r\nb\r\n").await;
     terminal.until_shown(PROMPT).await;
     terminal.type_("exit\r");
     assert!(terminal.left().await.success());
+
+    // At the end of the input an open quote is an error.
+    let mut terminal = Terminal::open(&node.url(""), home.path());
+    terminal.until_shown(PROMPT).await;
+    terminal.type_("put colour 'a\r");
+    terminal.until_shown(PROMPT_GOING_ON).await;
+    terminal.type_(CTRL_D);
+    terminal.until_shown("a ' is not closed").await;
+    assert_eq!(terminal.left().await.code(), Some(1));
 }
