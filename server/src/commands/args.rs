@@ -36,7 +36,7 @@ pub enum Tool {
             crash the log may hold changes that the database does not yet: then the member has to be started and stopped \
             once, or --ignore-log given.",
         after_help = "Examples:\n  conure-db dump ./data > all.jsonl\n  conure-db dump ./data | jq -r 'select(.key) | .key'\n\n\
-            Exit codes: 0 all was written, 1 writing failed, 2 the directory cannot be dumped."
+            Exit codes: 0 all was written, 1 writing failed, 2 the directory cannot be dumped, or standard output is closed."
     )]
     Dump(DumpArgs),
 
@@ -55,10 +55,12 @@ pub enum Tool {
     #[command(
         long_about = "Back up a running cluster to a file: a consistent state that holds every change that was \
             acknowledged before, streamed from one data member while reads and writes go on.\n\nThe backup is verified as \
-            it arrives and gets its name only when it is whole and on the disk. FILE - is standard output.",
+            it arrives and gets its name only when it is whole and on the disk. FILE - is standard output. \
+            --force replaces regular files only, through a symbolic link its target; a pipe or a device gets the backup by - > FILE.",
         after_help = "Examples:\n  conure-db backup http://localhost:8081 monday.backup\n  \
             conure-db backup --admin-token-file=token http://conure:8081 - | ssh elsewhere 'cat > monday.backup'\n\n\
-            Exit codes: 0 the backup is whole, 1 the member, the network or the disk failed, 2 a file, URL or token cannot be used."
+            Exit codes: 0 the backup is whole, 1 the member, the network or the disk failed, 2 a file, URL or token cannot be used, \
+            or standard output is closed."
     )]
     Backup(BackupArgs),
 

@@ -1,8 +1,8 @@
 //! `conure-db backup`: a running member's snapshot, verified, in a file.
 
-use std::fs::{self, File};
-use std::io::{self, IsTerminal as _, Read as _, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use conure_client::{Client, ClientError};
@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::BackupArgs;
+use super::target::{self, Target};
 use super::{CommandError, output, output_failed, progress};
 
 /// How long the member may take to answer, or between two pieces of the backup.
@@ -21,15 +22,26 @@ const TOKEN_LEN_MAX: u64 = 4096;
 
 pub(super) fn run(args: &BackupArgs) -> Result<(), CommandError> {
     let client = client(args)?;
+    let file = match args.file.to_str() {
+        Some("-") => {
+            target::check_standard_output(false)?;
+            None
+        }
+        _ => Some(Target::new(&args.file, args.force)?),
+    };
+    let mut unfinished = file.as_ref().map(Target::create).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::Failed(error.to_string()))?;
     let bar = progress::bytes("backed up", None);
-    let fetched = match args.file.to_str() {
-        Some("-") => to_standard_output(&runtime, &client, &bar),
-        _ => to_file(&runtime, &client, args, &bar),
+    let fetched = match &mut unfinished {
+        Some(unfinished) => runtime.block_on(fetch(&client, &mut unfinished.file, &bar)),
+        None => to_standard_output(&runtime, &client, &bar),
     };
     bar.finish_and_clear();
     let summary = fetched?;
+    if let Some(unfinished) = unfinished {
+        unfinished.finish()?;
+    }
     conure_program::say!(
         "backed up {} keys of cluster {} (incarnation {}), revision {}",
         output::count(summary.keys),
@@ -68,86 +80,10 @@ fn to_standard_output(
     client: &Client,
     bar: &ProgressBar,
 ) -> Result<BackupSummary, CommandError> {
-    if io::stdout().is_terminal() {
-        let reason = "standard output is a terminal, and a backup is no text; name a file";
-        return Err(CommandError::Unusable(reason.to_owned()));
-    }
     let mut out = super::standard_output()?.lock();
     let summary = runtime.block_on(fetch(client, &mut out, bar))?;
     out.flush().map_err(output_failed)?;
     Ok(summary)
-}
-
-/// Writes beside the file and gives it its name when all is there and durable.
-fn to_file(
-    runtime: &tokio::runtime::Runtime,
-    client: &Client,
-    args: &BackupArgs,
-    bar: &ProgressBar,
-) -> Result<BackupSummary, CommandError> {
-    let path = &args.file;
-    let shown = path.display().to_string();
-    if path.is_dir() {
-        return Err(CommandError::Unusable(format!("FILE {shown:?} is a directory; name a file")));
-    }
-    if path.exists() && !args.force {
-        let reason = format!("FILE {shown:?} is there already; name another one, or replace it with --force");
-        return Err(CommandError::Unusable(reason));
-    }
-    let (mut file, unfinished) = Unfinished::create(path)?;
-    let summary = runtime.block_on(fetch(client, &mut file, bar))?;
-    let finish = || -> io::Result<()> {
-        file.sync_all()?;
-        unfinished.name(path, args.force)?;
-        File::open(directory_of(path))?.sync_all()
-    };
-    finish().map_err(|error| CommandError::Failed(format!("cannot finish {shown:?}: {error}")))?;
-    Ok(summary)
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A file that goes again unless it gets its name.
-struct Unfinished(PathBuf);
-
-impl Unfinished {
-    fn create(path: &Path) -> Result<(File, Self), CommandError> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.unfinished", std::process::id()));
-        let temporary = path.with_file_name(name);
-        match File::create_new(&temporary) {
-            Ok(file) => Ok((file, Self(temporary))),
-            Err(error) => {
-                let shown = temporary.display().to_string();
-                Err(CommandError::Unusable(format!(
-                    "{shown:?} cannot be made: {error}; name a file that can be written"
-                )))
-            }
-        }
-    }
-
-    /// Names the file `path`; another one that came there meanwhile stays, unless that may be replaced.
-    fn name(&self, path: &Path, replace: bool) -> io::Result<()> {
-        if replace {
-            return fs::rename(&self.0, path);
-        }
-        match fs::hard_link(&self.0, path) {
-            // Not every file system has links.
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
-                fs::rename(&self.0, path)
-            }
-            linked => linked,
-        }
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // It is not there any more where it got its name by renaming.
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 /// Streams the member's snapshot to `out` and verifies it on the way.

@@ -1,6 +1,6 @@
 //! The commands on data directories and backups: `inspect`, `check`, `dump`, `load`, `backup`, `restore`, `recover`.
 //!
-//! `args` is what the command line takes; every other file is a command, but for `output` and `progress`, which they
+//! `args` is what the command line takes; every other file is a command, but for `output`, `progress` and `target`, which they
 //! share. What they do to files is conure-member's `offline`.
 //!
 //! **Invariant:** what a command was asked for goes to standard output, everything else to standard error.
@@ -14,6 +14,7 @@ mod inspect;
 mod output;
 mod progress;
 mod recover;
+mod target;
 
 use std::io;
 

@@ -351,3 +351,34 @@ async fn a_backup_that_is_stopped_leaves_no_file() {
         assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
     }
 }
+
+#[test]
+fn where_it_cannot_go_is_said_before_anything_is_asked_for() {
+    let here = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("nowhere", here.path().join("dangling")).unwrap();
+    let pipe = Command::new("mkfifo").arg(here.path().join("pipe")).status().unwrap();
+    assert!(pipe.success());
+    // Nobody listens there: whoever asks ends with code 1.
+    let url = format!("http://127.0.0.1:{}", free_port());
+    for (file, named) in [
+        ("new/", "directory"),
+        (".", "directory"),
+        ("dangling", "link to nothing"),
+        ("pipe", "not a regular file"),
+    ] {
+        let file = format!("{}/{file}", here.path().display());
+        conure(&["backup", "--force", &url, &file]).refused(2, &[named]);
+    }
+    let shell = |script: &str| {
+        let output = Command::new("sh").args(["-c", script, "sh", SERVER, &url]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (closed, named) in [(">&-", "is closed"), ("1</dev/null", "not open for writing")] {
+        for command in ["backup \"$2\" -", "dump ./nothing"] {
+            let (code, error) = shell(&format!("exec \"$1\" {command} {closed}"));
+            assert!(code == Some(2) && error.contains(named), "{command} {closed}: {code:?} {error}");
+        }
+    }
+    // To throw it away on purpose is no mistake.
+    assert_eq!(shell("exec \"$1\" backup \"$2\" - >/dev/null").0, Some(1));
+}
