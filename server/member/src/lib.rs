@@ -5,6 +5,7 @@
 
 #![warn(clippy::print_stderr)]
 
+mod access;
 mod backup_format;
 mod facade;
 mod failure;

@@ -11,6 +11,7 @@ mod dump;
 mod input;
 mod inspect;
 mod overload;
+mod permissions;
 mod process;
 mod quick_start;
 mod recover;

@@ -16,9 +16,10 @@ use super::core::{Core, Counters};
 use super::host::HostCore;
 use super::node::LOG_DIR;
 use super::room::Room;
+use crate::access;
 use crate::facade::MemberConfig;
 use crate::failure::{Failure, Fault};
-use crate::identity::{Identity, IdentityError, State, new_node_id};
+use crate::identity::{IDENTITY_FILE, Identity, IdentityError, State, new_node_id};
 use crate::offline::UNFINISHED_FILE;
 use crate::platform::{self, TcpListener};
 use crate::raft::store::TREE_FILE;
@@ -53,13 +54,17 @@ impl From<Fault> for StartError {
     }
 }
 
-fn data_dir(dir: &Path, what: impl Display, mend: &str) -> StartError {
+fn data_dir(dir: &Path, what: impl Display, mend: impl Display) -> StartError {
     StartError::DataDir(format!("data_dir {:?} {what}; {mend}", dir.display().to_string()))
 }
 
 pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError> {
     let dir = config.data_dir.clone();
     let lock = take_lock(&dir).map_err(|(what, mend)| data_dir(&dir, what, mend))?;
+    platform::try_out(&dir, &[TREE_FILE], &[LOG_DIR]).map_err(|(path, e)| {
+        let what = format!("cannot be used: {:?}: {e}", path.display().to_string());
+        data_dir(&dir, what, access::mend(&path, &e))
+    })?;
     let identity = identity(&dir, &config)?;
     let listener = TcpListener::bind(&config.raft_addr)
         .await
@@ -113,22 +118,30 @@ async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), Fault> {
     }
 }
 
-/// Takes the lock of `dir`, which is made where it is not there. An error is what is wrong and the mend.
-pub(crate) fn take_lock(dir: &Path) -> Result<Arc<dyn File>, (String, &'static str)> {
-    const UNUSABLE: &str = "choose a directory that this user may write, with --data-dir";
-    let disk = platform::directory(dir).map_err(|e| (format!("cannot be made: {e}"), UNUSABLE))?;
+/// Takes the lock of `dir`, which is made where it is not there. An error is what is wrong and what to do.
+pub(crate) fn take_lock(dir: &Path) -> Result<Arc<dyn File>, (String, String)> {
+    // Another directory is the way out only where this one holds nothing yet.
+    let mend = |e: &io::Error| {
+        match platform::exists(dir) {
+        true => access::mend(&dir.join(LOCK_FILE), e),
+        false => "choose a directory that this user may write, with --data-dir; where this one is there already, run this \
+                  as its owner"
+            .to_owned(),
+    }
+    };
+    let disk = platform::directory(dir).map_err(|e| (format!("cannot be made: {e}"), mend(&e)))?;
     let opened = match disk.open(LOCK_FILE, OpenMode::Existing) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => disk.open(LOCK_FILE, OpenMode::CreateNew),
         other => other,
     };
-    let file = opened.map_err(|e| (format!("cannot be written: {e}"), UNUSABLE))?;
+    let file = opened.map_err(|e| (format!("cannot be written: {e}"), mend(&e)))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err((
             "is in use by another process".to_owned(),
-            "stop that process, or choose another directory with --data-dir",
+            "stop that process, or choose another directory with --data-dir".to_owned(),
         )),
-        Err(e) => Err((format!("cannot be locked: {e}"), UNUSABLE)),
+        Err(e) => Err((format!("cannot be locked: {e}"), mend(&e))),
     }
 }
 
@@ -141,6 +154,10 @@ fn named(role: Role) -> &'static str {
 
 fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
     let loaded = Identity::load(dir).map_err(|e| {
+        if let IdentityError::Io(e) = &e {
+            let what = format!("has an identity file that cannot be read: {e}");
+            return data_dir(dir, what, access::mend(&dir.join(IDENTITY_FILE), e));
+        }
         let what = format!("has an identity file that {e}");
         let refused = data_dir(dir, what, "restore the file, or empty the directory and join again");
         if matches!(e, IdentityError::Damaged(_)) {
@@ -168,9 +185,9 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
                 }
             }
             let identity = Identity::fresh(&config.node_id, config.role);
-            identity.store(dir).map_err(|e| {
-                data_dir(dir, format!("cannot be written: {e}"), "choose another with --data-dir")
-            })?;
+            identity
+                .store(dir)
+                .map_err(|e| data_dir(dir, format!("cannot be written: {e}"), access::mend(dir, &e)))?;
             identity
         }
     };

@@ -8,10 +8,12 @@ use conure_btree::{CheckReport, Db, ReadTxn};
 use conure_io::{Disk as _, File, OpenMode};
 use conure_wal::{Floor, Inspection};
 
+use super::error::CHECK;
 use super::founding::UNFINISHED_FILE;
 use super::read_only::ReadOnlyDisk;
 use super::{OfflineError, meta_pages};
-use crate::identity::{Identity, IdentityError};
+use crate::access;
+use crate::identity::{IDENTITY_FILE, Identity, IdentityError};
 use crate::member::{LOCK_FILE, LOG_DIR};
 use crate::raft::state::Applied;
 use crate::raft::store::{TREE_FILE, applied_in, engine, floor_in};
@@ -29,24 +31,27 @@ impl Directory {
     /// Opens `path`, which must hold a member's files, and keeps members away from it.
     pub(crate) fn open(path: &Path) -> Result<Self, OfflineError> {
         let disk = ReadOnlyDisk::new(path).map_err(|e| {
+            if access::is_denied(&e) {
+                return OfflineError::dir(path, format!("cannot be opened: {e}"), access::mend(path, &e));
+            }
             OfflineError::dir(path, format!("cannot be opened: {e}"), "name the --data-dir of a member")
         })?;
         let lock = match disk.open(LOCK_FILE, OpenMode::Read) {
             Ok(lock) => Some(lock),
             // Nobody ever started there; the tree has a lock of its own.
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(OfflineError::dir(path, format!("cannot be read: {e}"), READABLE)),
+            Err(e) => return Err(OfflineError::unread(path, LOCK_FILE, e)),
         };
         match lock.as_ref().map(|lock| lock.try_lock()) {
             None | Some(Ok(())) => {}
             Some(Err(e)) if e.kind() == io::ErrorKind::WouldBlock => return Err(in_use(path)),
-            Some(Err(e)) => return Err(OfflineError::dir(path, format!("cannot be locked: {e}"), READABLE)),
+            Some(Err(e)) => return Err(OfflineError::unread(path, LOCK_FILE, e)),
         }
         let directory = Self { path: path.to_owned(), disk: Arc::new(disk), _lock: lock };
-        if directory.has(UNFINISHED_FILE) && !directory.has(crate::identity::IDENTITY_FILE) {
+        if directory.has(UNFINISHED_FILE) && !directory.has(IDENTITY_FILE) {
             return Err(OfflineError::dir(path, "holds a restore that was broken off", "repeat the restore"));
         }
-        let files = [crate::identity::IDENTITY_FILE, TREE_FILE, LOG_DIR];
+        let files = [IDENTITY_FILE, TREE_FILE, LOG_DIR];
         if !files.iter().any(|name| directory.has(name)) {
             return Err(OfflineError::dir(path, "holds no member's data", "name the --data-dir of a member"));
         }
@@ -68,6 +73,7 @@ impl Directory {
         match self.identity() {
             Ok(Some(identity)) => Ok(identity),
             Ok(None) => Err(OfflineError::dir(&self.path, "has no identity file", mend)),
+            Err(IdentityError::Io(e)) => Err(OfflineError::unread(&self.path, IDENTITY_FILE, e)),
             Err(e) => Err(OfflineError::dir(&self.path, format!("has an identity file that {e}"), mend)),
         }
     }
@@ -108,6 +114,12 @@ impl Directory {
         }
     }
 
+    /// An error of the log, for users.
+    pub(crate) fn log_unreadable(&self, error: conure_wal::Error) -> OfflineError {
+        let damaged = |what: &str| OfflineError::dir(&self.path, format!("cannot be read: {what}"), CHECK);
+        OfflineError::log(&self.path, error, damaged)
+    }
+
     /// An error of the tree, for users.
     pub(crate) fn unreadable(&self, error: conure_btree::Error) -> OfflineError {
         match error {
@@ -116,8 +128,6 @@ impl Directory {
         }
     }
 }
-
-const READABLE: &str = "run this as the user that the member runs as";
 
 pub(crate) fn in_use(path: &Path) -> OfflineError {
     OfflineError::dir(

@@ -62,7 +62,8 @@ pub fn dump(dir: &Path, options: DumpOptions, mut out: impl Write) -> Result<Dum
         ));
     }
     if !options.ignore_log {
-        let log = directory.log().map_err(|e| broken(format!("{e} (--ignore-log dumps without it)")))?;
+        let damaged = |what: &str| broken(format!("{what} (--ignore-log dumps without it)"));
+        let log = directory.log().map_err(|e| OfflineError::log(dir, e, damaged))?;
         if let Some(log) = log {
             refuse_changes_behind(dir, &applied, &log)?;
         }

@@ -4,6 +4,10 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use crate::access;
+use crate::member::LOG_DIR;
+use crate::raft::store::TREE_FILE;
+
 /// Why a command on a data directory did not do what it was asked. Each text is one line that names the thing and the
 /// mend.
 #[derive(Debug, thiserror::Error)]
@@ -95,11 +99,47 @@ impl OfflineError {
         move |source| Self::Io { what, source }
     }
 
+    /// A file of the directory could not be read, which says nothing about what it holds.
+    pub(crate) fn unread(dir: &Path, name: &str, error: io::Error) -> Self {
+        let path = dir.join(name);
+        if access::is_denied(&error) {
+            return Self::dir(dir, format!("cannot be read: {name:?}: {error}"), access::mend(&path, &error));
+        }
+        Self::Io { what: format!("read {:?}", path.display().to_string()), source: error }
+    }
+
     /// The tree's file refused.
     pub(crate) fn tree(dir: &Path, error: conure_btree::Error) -> Self {
+        use conure_btree::Error::{ByteOrder, Io, ReadOnly, Version};
         match error {
-            conure_btree::Error::Io { what, source } => Self::Io { what: what.to_owned(), source },
+            Io { source, .. } | ReadOnly { source, .. } if access::is_denied(&source) => {
+                Self::unread(dir, TREE_FILE, source)
+            }
+            Io { what, source } => Self::Io { what: what.to_owned(), source },
+            ReadOnly { name, source } => Self::Io { what: format!("open {name:?} for writing"), source },
+            error @ (Version { .. } | ByteOrder { .. }) => {
+                Self::dir(dir, format!("cannot be read: {error}"), "nothing is wrong with the data")
+            }
             error => Self::dir(dir, format!("holds a database that cannot be read: {error}"), CHECK),
+        }
+    }
+}
+
+impl OfflineError {
+    /// The log's files refused; `damaged` says it of a log that is not what was written.
+    pub(crate) fn log(dir: &Path, error: conure_wal::Error, damaged: impl FnOnce(&str) -> Self) -> Self {
+        use conure_wal::Error::{ForeignSegment, Io, Locked, Version};
+        match error {
+            Io { file, source, .. } => {
+                // The list of the segments, too, is called a file.
+                let path = dir.join(LOG_DIR).join(&file);
+                let name = if path.exists() { format!("{LOG_DIR}/{file}") } else { LOG_DIR.to_owned() };
+                Self::unread(dir, &name, io::Error::new(source.kind(), source.to_string()))
+            }
+            error @ (Version { .. } | Locked | ForeignSegment { .. }) => {
+                Self::dir(dir, format!("cannot be read: {error}"), "nothing is wrong with the data")
+            }
+            error => damaged(&error.to_string()),
         }
     }
 }

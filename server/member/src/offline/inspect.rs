@@ -182,7 +182,7 @@ pub fn inspect(dir: &Path, mut percent: impl FnMut(u64)) -> Result<Inspected, Of
         checkpoint = Some(checkpoint_info(&applied, log_batch));
         database = Some(database_info(&tree, &mut percent).map_err(|e| directory.unreadable(e))?);
     }
-    let log = directory.log().map_err(|e| broken(e.to_string()))?;
+    let log = directory.log().map_err(|e| directory.log_unreadable(e))?;
     let newest = newest(log.as_ref(), Some(&applied)).map_err(broken)?;
     let newest =
         newest.map(|log_id| NewestInfo { term: log_id.committed_leader_id().term, index: log_id.index() });

@@ -20,7 +20,7 @@ use super::founding::{Origin, first_log_id, raised};
 use super::read_only::ReadOnlyDisk;
 use super::{OfflineError, keep};
 use crate::failure::Failure;
-use crate::identity::{IDENTITY_FILE, Identity, State, new_node_id};
+use crate::identity::{IDENTITY_FILE, Identity, IdentityError, State, new_node_id};
 use crate::member::{LOG_DIR, take_lock};
 use crate::raft::intake;
 use crate::raft::state::Applied;
@@ -90,7 +90,8 @@ pub fn recover(
     options: &RecoverOptions,
     mut step: impl FnMut(&str),
 ) -> Result<Recovery, OfflineError> {
-    if !dir.join(IDENTITY_FILE).exists() && !dir.join(TREE_FILE).exists() {
+    let has = |name: &str| dir.join(name).try_exists().map_err(|e| OfflineError::unread(dir, name, e));
+    if !has(IDENTITY_FILE)? && !has(TREE_FILE)? {
         return Ok(Recovery::NotDue(format!(
             "data_dir {:?} holds no member's data; {OTHER}",
             dir.display().to_string()
@@ -154,6 +155,7 @@ fn identity(dir: &Path) -> Result<Identity, OfflineError> {
     match Identity::load(dir) {
         Ok(Some(identity)) => Ok(identity),
         Ok(None) => Err(OfflineError::dir(dir, "has no identity file", mend)),
+        Err(IdentityError::Io(e)) => Err(OfflineError::unread(dir, IDENTITY_FILE, e)),
         Err(e) => Err(OfflineError::dir(dir, format!("has an identity file that {e}"), mend)),
     }
 }
@@ -163,9 +165,9 @@ fn log(dir: &Path) -> Result<Option<Inspection>, OfflineError> {
     let disk = match ReadOnlyDisk::new(&dir.join(LOG_DIR)) {
         Ok(disk) => disk,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(OfflineError::io("open the log")(e)),
+        Err(e) => return Err(OfflineError::unread(dir, LOG_DIR, e)),
     };
-    let log = Inspection::read(&disk).map_err(|e| damaged(dir, &e))?;
+    let log = Inspection::read(&disk).map_err(|e| OfflineError::log(dir, e, |what| damaged(dir, &what)))?;
     Ok(log.log_id().is_some().then_some(log))
 }
 

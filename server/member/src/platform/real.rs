@@ -1,11 +1,11 @@
 //! The machine that the process runs on.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use conure_io::{Disk, RealDisk};
+use conure_io::{Disk, OpenMode, RealDisk};
 use conure_wal::{Floor, Options, Wal};
 pub(crate) use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -22,6 +22,51 @@ pub(crate) fn directory(path: &Path) -> io::Result<Arc<dyn Disk>> {
 /// The directory `path`, which is looked at and not made.
 pub(crate) fn present_directory(path: &Path) -> Arc<dyn Disk> {
     Arc::new(RealDisk::present(path))
+}
+
+/// A file that is made and removed again, to see whether that can be done.
+const TRIAL_FILE: &str = "trial.unfinished";
+
+/// Tries what a member does to the files and folders of its data directory `dir`, of which `files` and `folders` may be absent.
+/// A member that cannot make its next log file would end in the midst of its work. The error is what was tried on which path.
+pub(crate) fn try_out(dir: &Path, files: &[&str], folders: &[&str]) -> Result<(), (PathBuf, io::Error)> {
+    let folders: Vec<PathBuf> =
+        folders.iter().map(|name| dir.join(name)).filter(|path| path.exists()).collect();
+    let mut present: Vec<PathBuf> =
+        files.iter().map(|name| dir.join(name)).filter(|path| path.exists()).collect();
+    for folder in &folders {
+        let names = RealDisk::present(folder).list().map_err(|error| (folder.clone(), error))?;
+        present.extend(names.into_iter().map(|name| folder.join(name)));
+    }
+    for path in present {
+        let opened = std::fs::File::options().read(true).write(true).open(&path);
+        opened.map_err(|error| (path, error))?;
+    }
+    for folder in std::iter::once(dir).chain(folders.iter().map(PathBuf::as_path)) {
+        match try_folder(&RealDisk::present(folder)) {
+            // A member on a full disk serves reads and deletes.
+            Err(error)
+                if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                return Err((folder.to_owned(), error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn try_folder(disk: &RealDisk) -> io::Result<()> {
+    let file = match disk.open(TRIAL_FILE, OpenMode::CreateNew) {
+        // Left by a process that ended just then.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.open(TRIAL_FILE, OpenMode::Existing)
+        }
+        opened => opened,
+    }?;
+    let tried = file.write_all_at(b"trial", 0).and_then(|()| file.sync_data());
+    disk.remove(TRIAL_FILE)?;
+    tried.and_then(|()| disk.sync_dir())
 }
 
 /// Whether there is a file or directory `path`.

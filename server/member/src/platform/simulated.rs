@@ -68,6 +68,11 @@ pub(crate) fn present_directory(path: &Path) -> Arc<dyn Disk> {
     Arc::new(disk_at(path))
 }
 
+/// Every user may use a simulated disk.
+pub(crate) fn try_out(_: &Path, _: &[&str], _: &[&str]) -> Result<(), (PathBuf, io::Error)> {
+    Ok(())
+}
+
 pub(crate) fn exists(path: &Path) -> bool {
     let in_directory = || {
         let (parent, name) = path.parent().zip(path.file_name()?.to_str())?;

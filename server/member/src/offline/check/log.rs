@@ -1,7 +1,5 @@
 //! The log's part of a check, and whether it belongs to the tree.
 
-use std::io;
-
 use conure_wal::{Floor, Inspection};
 
 use super::CheckedPart;
@@ -25,14 +23,11 @@ pub(super) fn check_whole_log(
             part.looked_at = "none".to_owned();
             return Ok((part, None));
         }
-        Err(conure_wal::Error::Io { action, file, source }) => {
-            let what = format!("check the log ({action} {file})");
-            return Err(OfflineError::io(what)(io::Error::new(source.kind(), source.to_string())));
-        }
         Err(conure_wal::Error::Version { file, found, known }) => {
             let what = format!("has a log file {file} of format version {found}; this program knows {known}");
             return Err(OfflineError::dir(&directory.path, what, "use the program that wrote it"));
         }
+        Err(error @ conure_wal::Error::Io { .. }) => return Err(directory.log_unreadable(error)),
         Err(error) => {
             part.fault(log_place(&error), &error);
             return Ok((part, None));

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::OfflineError;
 use super::directory::Directory;
-use crate::identity::{Identity, State};
+use crate::identity::{IDENTITY_FILE, Identity, State};
 use crate::raft::state::Applied;
 use log::{agree_log, check_whole_log};
 use tree::{check_database, check_keys};
@@ -110,7 +110,9 @@ fn check_identity(directory: &Directory) -> Result<(CheckedPart, Option<Identity
             part.fault("identity", "the file is not there");
             None
         }
-        Err(crate::identity::IdentityError::Io(e)) => return Err(OfflineError::io("read the identity")(e)),
+        Err(crate::identity::IdentityError::Io(e)) => {
+            return Err(OfflineError::unread(&directory.path, IDENTITY_FILE, e));
+        }
         Err(error) => {
             part.fault("identity", format!("it {error}"));
             None
