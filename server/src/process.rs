@@ -67,9 +67,8 @@ impl Exit {
 /// Runs a command line to its end.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     conure_program::end_on_panic(PROGRAM, FAILED.into());
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
-        .collect();
+    let environment: BTreeMap<String, OsString> =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
     let result = config::load(args, &environment).map_err(Exit::unusable).and_then(run);
     let code = result.unwrap_or_else(|exit| {
         say!("{PROGRAM}: {}", exit.line.replace('\n', " "));

@@ -2,25 +2,19 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
 use super::setting::{Key, Settings};
 
-/// A number, with quotes or without. What is none is told with the other settings' errors.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Count {
-    Number(i64),
-    Text(String),
-}
+/// A number, with quotes or without. What is no number is told with the other settings' errors, which name the key.
+#[derive(Debug)]
+struct Count(String);
 
-impl Count {
-    fn text(self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text,
-        }
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The text as it stands there: `5e4` and `1.0` are no counts, and not to be made into some.
+        String::deserialize(deserializer).map(Self)
     }
 }
 
@@ -72,6 +66,13 @@ fn parse(text: &str) -> Result<File, String> {
     if value.is_null() {
         return Ok(File::default());
     }
+    // Whoever writes a key means something by it, such as a template whose value is missing.
+    if let Some((key, _)) =
+        value.as_mapping().and_then(|mapping| mapping.iter().find(|(_, value)| value.is_null()))
+    {
+        let key = key.as_str().unwrap_or("a key");
+        return Err(format!("{key} has no value; give it one or leave the key out"));
+    }
     serde_yaml::from_str(text).map_err(one_line)
 }
 
@@ -87,8 +88,8 @@ fn settings(file: File, path: &str) -> Settings {
         (Key::Bootstrap, file.bootstrap.map(|bootstrap| bootstrap.to_string())),
         (Key::ClusterId, file.cluster_id),
         (Key::BarrierTimeout, file.barrier_timeout),
-        (Key::CheckpointEntries, file.checkpoint_entries.map(Count::text)),
-        (Key::LogKeepEntries, file.log_keep_entries.map(Count::text)),
+        (Key::CheckpointEntries, file.checkpoint_entries.map(|count| count.0)),
+        (Key::LogKeepEntries, file.log_keep_entries.map(|count| count.0)),
         (Key::ElectionTimeout, file.election_timeout),
         (Key::HeartbeatInterval, file.heartbeat_interval),
         (Key::SnapshotRate, file.snapshot_rate),
@@ -130,6 +131,16 @@ mod tests {
     fn an_unknown_key_is_named_with_its_place() {
         let error = parse("node_id: a\nnode_name: b\n").unwrap_err();
         assert!(error.contains("node_name") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_key_without_a_value_is_named() {
+        for key in Key::ALL {
+            for nothing in ["", " ~", " null", " # later"] {
+                let error = parse(&format!("{}:{nothing}\n", key.name())).unwrap_err();
+                assert!(error.starts_with(key.name()) && error.contains("has no value"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::ConfigError;
 use super::setting::{Key, Settings};
@@ -170,13 +171,24 @@ pub(super) enum Parsed {
 
 /// Parses a command line.
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, ConfigError> {
-    match Flags::try_parse_from(args) {
+    let command = without_empty_variables(Flags::command());
+    let parsed = command.try_get_matches_from(args).and_then(|matches| Flags::from_arg_matches(&matches));
+    match parsed {
         Ok(flags) => Ok(Parsed::Flags(Box::new(flags))),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Ok(Parsed::Text(error.render().to_string()))
         }
         Err(error) => Err(ConfigError::Flags(one_line(&error.render().to_string()))),
     }
+}
+
+/// An empty variable sets nothing, for commands as for a member.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|argument| {
+        if argument.get_env().is_some_and(is_empty) { argument.env(Resettable::Reset) } else { argument }
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 /// The error's text without the usage, in one line.

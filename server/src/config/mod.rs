@@ -12,7 +12,7 @@ mod resolve;
 mod setting;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ pub enum Command {
 /// Reads a command line (its first argument is the program's name) over an environment.
 pub fn load(
     args: impl IntoIterator<Item = OsString>,
-    environment: &BTreeMap<String, String>,
+    environment: &BTreeMap<String, OsString>,
 ) -> Result<Command, ConfigError> {
     let mut flags = match flags::parse(args)? {
         Parsed::Text(text) => return Ok(Command::Print(text)),
@@ -138,30 +138,69 @@ pub fn load(
         (None, Some(path)) => file::read("CONURE_CONFIG", path.as_ref())?,
         (None, None) => Settings::default(),
     };
-    let (variables, unknown_variables) = from_environment(environment);
+    let (variables, unknown_variables) = from_environment(environment)?;
     let settings = file.overlay(variables).overlay(flags.settings());
     Ok(Command::Run(Box::new(resolve::resolve(&settings, unknown_variables)?)))
 }
 
 /// The settings that the environment gives, and the `CONURE_*` names in it that mean nothing. An empty variable sets
-/// nothing, and what Kubernetes adds for a Service called `conure` is nobody's mistake.
-fn from_environment(environment: &BTreeMap<String, String>) -> (Settings, Vec<String>) {
+/// nothing.
+fn from_environment(
+    environment: &BTreeMap<String, OsString>,
+) -> Result<(Settings, Vec<String>), ConfigError> {
     let mut settings = Settings::default();
     let mut known = vec!["CONURE_CONFIG".to_owned()];
     for key in Key::ALL {
         let variable = key.variable();
         if let Some(value) = environment.get(&variable).filter(|value| !value.is_empty()) {
-            settings.set(key, variable.clone(), value.clone());
+            // Another value than the one given would be worse than none.
+            let value = value.to_str().ok_or_else(|| ConfigError::Value {
+                key: variable.clone(),
+                value: value.to_string_lossy().into_owned(),
+                reason: "it is not UTF-8".to_owned(),
+                mend: "give a value that is".to_owned(),
+            })?;
+            settings.set(key, variable.clone(), value.to_owned());
         }
         known.push(variable);
     }
-    let of_a_service = |name: &str| name.contains("_SERVICE_") || name.contains("_PORT");
     let unknown = environment
-        .keys()
-        .filter(|name| name.starts_with("CONURE_") && !known.contains(name) && !of_a_service(name))
-        .cloned()
+        .iter()
+        .filter(|(name, value)| {
+            name.starts_with("CONURE_") && !known.contains(name) && !is_of_a_service(name, value)
+        })
+        .map(|(name, _)| name.clone())
         .collect();
-    (settings, unknown)
+    Ok((settings, unknown))
+}
+
+/// Whether Kubernetes added this variable for a Service whose name begins with `conure`, which is nobody's mistake:
+/// `CONURE_PORT=tcp://…`, `CONURE_PORT_8081_TCP_ADDR`, `CONURE_SERVICE_HOST` and so on.
+fn is_of_a_service(name: &str, value: &OsStr) -> bool {
+    const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+    let ends = |end: &str| name.ends_with(end);
+    let of_port = |rest: &str| {
+        let (number, rest) = rest.split_once('_').unwrap_or((rest, ""));
+        let (protocol, rest) = rest.split_once('_').unwrap_or((rest, ""));
+        let counts = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        counts && PROTOCOLS.contains(&protocol) && ["", "PROTO", "PORT", "ADDR"].contains(&rest)
+    };
+    if name.rsplit_once("_PORT_").is_some_and(|(_, rest)| of_port(rest))
+        || name
+            .strip_suffix("_PORT")
+            .and_then(|name| name.rsplit_once("_PORT_"))
+            .is_some_and(|(_, rest)| of_port(rest))
+    {
+        return true;
+    }
+    if ends("_SERVICE_HOST") || ends("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
+        return true;
+    }
+    // A port that somebody set is a number.
+    let is_url = |value: &str| {
+        PROTOCOLS.iter().any(|protocol| value.starts_with(&format!("{}://", protocol.to_lowercase())))
+    };
+    ends("_PORT") && value.to_str().is_some_and(is_url)
 }
 
 #[cfg(test)]

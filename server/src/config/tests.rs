@@ -7,7 +7,7 @@ use super::*;
 fn run(args: &[&str], environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let args = std::iter::once("conure-db").chain(args.iter().copied()).map(OsString::from);
     let environment =
-        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        environment.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(*value))).collect();
     match load(args, &environment)? {
         Command::Run(config) => Ok(*config),
         other => panic!("{other:?}"),
@@ -179,13 +179,56 @@ fn an_unknown_or_missing_file_and_key_are_named() {
 
 #[test]
 fn unknown_variables_are_reported_but_those_of_a_service_are_not() {
-    let environment = [
-        ("CONURE_NODEID", "a"),
+    let of_services = [
         ("CONURE_SERVICE_HOST", "10.0.0.1"),
-        ("CONURE_PORT_8081_TCP", "tcp://x"),
+        ("CONURE_SERVICE_PORT", "8081"),
+        ("CONURE_SERVICE_PORT_HTTP", "8081"),
+        ("CONURE_PORT", "tcp://10.0.0.1:8081"),
+        ("CONURE_PORT_8081_TCP", "tcp://10.0.0.1:8081"),
+        ("CONURE_PORT_8081_TCP_PROTO", "tcp"),
+        ("CONURE_PORT_8081_TCP_PORT", "8081"),
+        ("CONURE_PORT_8081_TCP_ADDR", "10.0.0.1"),
+        ("CONURE_A_HTTP_SERVICE_HOST", "10.0.0.1"),
+        ("CONURE_A_HTTP_PORT", "tcp://10.0.0.1:8081"),
+        ("CONURE_A_HTTP_PORT_8081_UDP_PORT", "8081"),
         ("PATH", "/"),
     ];
-    assert_eq!(run(&[], &environment).unwrap().unknown_variables, ["CONURE_NODEID"]);
+    let mistakes = [
+        ("CONURE_HTTP_PORT", "9"),
+        ("CONURE_NODEID", "a"),
+        ("CONURE_PORT_OF_HTTP", "9"),
+        ("CONURE_RAFT_PORT", "7001"),
+        ("CONURE_SERVICE_ACCOUNT", "a"),
+    ];
+    let environment: Vec<_> = of_services.into_iter().chain(mistakes).collect();
+    let unknown = run(&[], &environment).unwrap().unknown_variables;
+    assert_eq!(unknown, mistakes.map(|(name, _)| name));
+}
+
+#[test]
+fn a_variable_that_is_not_utf8_is_refused_by_name() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let environment =
+        BTreeMap::from([("CONURE_DATA_DIR".to_owned(), OsString::from_vec(b"/x\xff".to_vec()))]);
+    let error = load(["conure-db"].map(OsString::from), &environment).unwrap_err().to_string();
+    assert!(error.starts_with("CONURE_DATA_DIR ") && error.contains("not UTF-8"), "{error}");
+}
+
+#[test]
+fn a_number_in_the_file_that_is_none_is_named_with_its_key() {
+    for value in ["5e4", "1.5", "many", "-1", "true", "'5e4'"] {
+        for key in ["checkpoint_entries", "log_keep_entries"] {
+            let file = yaml(&format!("node_id: a\n{key}: {value}\n"));
+            let error = run(&["--config", file.path().to_str().unwrap()], &[]).unwrap_err().to_string();
+            let named = format!("{key} in {} {:?}: ", file.path().display(), value.trim_matches('\''));
+            assert!(error.starts_with(&named), "{error}");
+        }
+    }
+    for value in ["[5000]", "{a: 1}"] {
+        let file = yaml(&format!("node_id: a\ncheckpoint_entries: {value}\n"));
+        let error = run(&["--config", file.path().to_str().unwrap()], &[]).unwrap_err().to_string();
+        assert!(error.contains("checkpoint_entries"), "{error}");
+    }
 }
 
 #[test]

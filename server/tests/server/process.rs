@@ -38,6 +38,30 @@ fn wrong_settings_end_with_2_and_one_line() {
 }
 
 #[test]
+fn an_empty_variable_sets_nothing_for_any_command_and_one_that_is_not_utf8_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let here = tempfile::tempdir().unwrap();
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let peers = format!("--peers={nobody}");
+    for (variable, arguments, code, named) in [
+        ("CONURE_DATA_DIR", &["wait", &peers, "--timeout=100ms"][..], 1, "waiting for a cluster"),
+        ("CONURE_DATA_DIR", &["recover"], 2, "<DATA_DIR>"),
+        ("CONURE_ADMIN_TOKEN_FILE", &["backup", &nobody, "file"], 1, "no backup was made"),
+    ] {
+        let (ended, error) = run(server(arguments, here.path()).env(variable, ""));
+        assert!(ended == Some(code) && error.contains(named), "{variable}: {ended:?} {error}");
+    }
+    let (code, error) =
+        run(server(&["backup", "--admin-token-file=", &nobody, "file"], here.path()).env_clear());
+    assert_eq!(code, Some(2), "a flag without its value: {error}");
+    let name = std::ffi::OsStr::from_bytes(b"data\xff");
+    let (code, error) = run(server(&[], here.path()).env("CONURE_DATA_DIR", name));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("CONURE_DATA_DIR") && error.contains("UTF-8"), "{error}");
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn help_and_version_end_well() {
     let here = tempfile::tempdir().unwrap();
     for argument in ["--help", "--version"] {
