@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use super::App;
 use super::problem::Problem;
 
-/// How long a backup waits for its client to take the next chunk.
+/// How long a backup waits for its client to take the next chunk. One that takes nothing at all is cut off earlier, with its
+/// connection.
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// Chunks between the disk and the client.
 const CHUNKS_AHEAD: usize = 2;
@@ -80,7 +81,11 @@ fn pump(
         let last = !matches!(piece, Piece::Chunk(_));
         match runtime.block_on(tokio::time::timeout(stall_max, to.send(piece))) {
             Ok(Ok(())) if !last => {}
-            Ok(_) => return,
+            Ok(Ok(())) => return,
+            Ok(Err(_)) => {
+                tracing::warn!("a backup's client went, or took nothing for too long; its answer breaks off");
+                return;
+            }
             Err(_) => {
                 tracing::warn!(?stall_max, "a backup's client stopped reading; its answer breaks off");
                 return;
