@@ -221,6 +221,7 @@ pub(crate) fn member_config(config: &Config) -> MemberConfig {
             election_timeout_min: config.election_timeout / 2,
             election_timeout_max: config.election_timeout,
             snapshot_rate: config.snapshot_rate,
+            disk_reserve: config.disk_reserve,
             ..Tuning::default()
         },
     }

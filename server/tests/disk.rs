@@ -19,8 +19,9 @@ use conure_client::api::Suffrage;
 use conure_client::{Client, problem};
 use tempfile::TempDir;
 
-/// The reserve of a small volume is 64 MiB, and a quarter more is needed once it ran short.
 const VOLUME_BYTES: u64 = 224 << 20;
+/// As that of a larger volume; a quarter more is needed once it ran short.
+const RESERVE: &str = "--disk-reserve=64MiB";
 const VALUE_BYTES: usize = 64 << 10;
 
 fn run(program: &str, arguments: &[&str]) {
@@ -36,9 +37,13 @@ struct Volume {
 
 impl Volume {
     fn new() -> Self {
+        Self::of(VOLUME_BYTES)
+    }
+
+    fn of(bytes: u64) -> Self {
         let volume = Self { folder: tempfile::tempdir().unwrap() };
         let image = volume.folder.path().join("image");
-        fs::File::create(&image).unwrap().set_len(VOLUME_BYTES).unwrap();
+        fs::File::create(&image).unwrap().set_len(bytes).unwrap();
         fs::create_dir(volume.mounted()).unwrap();
         run("mkfs.ext4", &["-q", "-F", "-m", "0", image.to_str().unwrap()]);
         run("mount", &["-o", "loop", image.to_str().unwrap(), volume.mounted().to_str().unwrap()]);
@@ -51,7 +56,7 @@ impl Volume {
     }
 
     fn node(&self, name: &str) -> Node {
-        Node::over(name, &self.folder.path().join("data"), &[])
+        Node::over(name, &self.folder.path().join("data"), &[RESERVE])
     }
 
     fn free_bytes(&self) -> u64 {
@@ -204,6 +209,37 @@ async fn deletes_make_room_on_a_disk_that_its_own_data_filled() {
     node.until_ready().await;
     assert_eq!(client.get(&key(1)).await.unwrap().unwrap().bytes, vec![7; VALUE_BYTES]);
     assert!(client.get(&key(2)).await.unwrap().is_none());
+}
+
+/// As a claim of 64Mi may be: the usual reserve leaves most of it to the data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_of_64_mib_is_of_use_refuses_in_time_and_recovers() {
+    let volume = Volume::of(64 << 20);
+    let mut node = Node::over("node1", &volume.folder.path().join("data"), &[]);
+    node.restart().await;
+    node.until_ready().await;
+    let client = node.client();
+    // Many times what the volume holds, over keys that do not fill it. Where they come faster than checkpoints, some are
+    // refused for a moment.
+    for number in 0..2_000 {
+        until("it is taken", async || !refused(&client, number % 100).await).await;
+    }
+    // Then more keys than it holds.
+    let mut written = 100;
+    while !refused(&client, written).await {
+        written += 1;
+        assert!(u64::from(written) * (VALUE_BYTES as u64) < 64 << 20, "it never refused");
+    }
+    println!("{written} values of 64 KiB");
+    for number in 1..written {
+        assert!(client.delete(&key(number)).await.unwrap().deleted);
+    }
+    until("there is room again", async || !refused(&client, 1).await).await;
+    node.stop().await;
+    node.restart().await;
+    node.until_ready().await;
+    assert_eq!(client.get(&key(0)).await.unwrap().unwrap().bytes, vec![7; VALUE_BYTES]);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

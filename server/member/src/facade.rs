@@ -62,10 +62,8 @@ pub struct Tuning {
     pub write_bytes_in_flight_max: usize,
     /// How fast a snapshot is sent, in bytes a second; `None` is as fast as it goes.
     pub snapshot_rate: Option<u64>,
-    /// With less than so much free on the disk no puts are taken, and none with less than
-    pub disk_reserve_bytes: u64,
-    /// so many percent of it.
-    pub disk_reserve_percent: u64,
+    /// With less than so many bytes free on the disk no puts are taken; `None` is as many as suit its size.
+    pub disk_reserve: Option<u64>,
     /// A leader whose log's disk does not answer for so long, or needs a quarter of it for each sync, lets another lead.
     pub slow_disk: Duration,
 }
@@ -86,8 +84,7 @@ impl Default for Tuning {
             writes_in_flight_max: 4_096,
             write_bytes_in_flight_max: 64 << 20,
             snapshot_rate: Some(64 << 20),
-            disk_reserve_bytes: 64 << 20,
-            disk_reserve_percent: 5,
+            disk_reserve: None,
             slow_disk: Duration::from_secs(2),
         }
     }

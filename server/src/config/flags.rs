@@ -138,6 +138,11 @@ struct MemberFlags {
     #[arg(long, value_name = "BYTES")]
     snapshot_rate: Option<String>,
 
+    /// Keep so much of the file system free: with less a leader takes no puts. In bytes, such as 2GiB. [default: 5 % of
+    /// the file system, at least 64MiB but no more than a quarter of it, and at most 2GiB]
+    #[arg(long, value_name = "SIZE")]
+    disk_reserve: Option<String>,
+
     /// data, or arbiter: votes and keeps the log, holds no data, serves no reads. [default: data]
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
@@ -218,6 +223,7 @@ impl Flags {
             (Key::ElectionTimeout, member.election_timeout),
             (Key::HeartbeatInterval, member.heartbeat_interval),
             (Key::SnapshotRate, member.snapshot_rate),
+            (Key::DiskReserve, member.disk_reserve),
             (Key::Role, member.role),
             (Key::LeaderRouting, member.leader_routing),
             (Key::AdminTokenFile, member.admin_token_file),

@@ -75,6 +75,8 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// How fast snapshots are sent, in bytes a second; `None` is as fast as it goes.
     pub snapshot_rate: Option<u64>,
+    /// How much of the file system stays free, in bytes; `None` is as much as suits its size.
+    pub disk_reserve: Option<u64>,
     /// Data member or arbiter.
     pub role: Role,
     /// What happens to requests for the leader.

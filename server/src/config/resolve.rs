@@ -26,6 +26,9 @@ const HEARTBEATS_PER_ELECTION: u32 = 5;
 /// Slower, a snapshot would never arrive before the log that follows it is let go of.
 const SNAPSHOT_RATE_MIN: u64 = 1 << 20;
 
+/// Less, and what is on its way to the disk could fill it.
+const DISK_RESERVE_MIN: u64 = 16 << 20;
+
 /// Checks merged settings.
 pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Result<Config, ConfigError> {
     let raft_setting = settings.required(Key::RaftAddr);
@@ -63,6 +66,7 @@ pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Re
         election_timeout,
         heartbeat_interval,
         snapshot_rate: rate(&settings.required(Key::SnapshotRate))?,
+        disk_reserve: settings.get(Key::DiskReserve).map(|setting| disk_reserve(&setting)).transpose()?,
         checkpoint_entries: count(&settings.required(Key::CheckpointEntries), CHECKPOINT_ENTRIES)?,
         log_keep_entries: count(&settings.required(Key::LogKeepEntries), LOG_KEEP_ENTRIES)?,
         role: one_of(&settings.required(Key::Role), &[("data", Role::Data), ("arbiter", Role::Arbiter)])?,
@@ -169,6 +173,24 @@ fn timing(election: &Setting, heartbeat: &Setting) -> Result<(Duration, Duration
 
 fn rate(setting: &Setting) -> Result<Option<u64>, ConfigError> {
     let mend = "give bytes a second from 1MiB on, such as 64MiB, or 0 for as fast as it goes";
+    match bytes(setting, mend)? {
+        0 => Ok(None),
+        rate if rate >= SNAPSHOT_RATE_MIN => Ok(Some(rate)),
+        _ => Err(setting.error("it is too slow", mend)),
+    }
+}
+
+fn disk_reserve(setting: &Setting) -> Result<u64, ConfigError> {
+    let mend = "give bytes from 16MiB on, such as 2GiB";
+    let reserve = bytes(setting, mend)?;
+    if reserve < DISK_RESERVE_MIN {
+        return Err(setting.error("it is too little", mend));
+    }
+    Ok(reserve)
+}
+
+/// A number of bytes, with or without a unit.
+fn bytes(setting: &Setting, mend: &str) -> Result<u64, ConfigError> {
     let digits = setting.value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match setting.value.get(digits.len()..).unwrap_or_default() {
         "" | "B" => 1,
@@ -177,12 +199,8 @@ fn rate(setting: &Setting) -> Result<Option<u64>, ConfigError> {
         "GiB" | "Gi" => 1 << 30,
         _ => return Err(setting.error("there is no such unit", mend)),
     };
-    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
-        Some(0) => Ok(None),
-        Some(rate) if rate >= SNAPSHOT_RATE_MIN => Ok(Some(rate)),
-        Some(_) => Err(setting.error("it is too slow", mend)),
-        None => Err(setting.error("it is no number of bytes", mend)),
-    }
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    number.ok_or_else(|| setting.error("it is not a number of bytes", mend))
 }
 
 fn hosts(setting: &Setting) -> Result<Vec<String>, ConfigError> {

@@ -22,6 +22,7 @@ pub(super) enum Key {
     ElectionTimeout,
     HeartbeatInterval,
     SnapshotRate,
+    DiskReserve,
     Role,
     LeaderRouting,
     AdminTokenFile,
@@ -30,7 +31,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::NodeId,
         Self::DataDir,
         Self::RaftAddr,
@@ -46,6 +47,7 @@ impl Key {
         Self::ElectionTimeout,
         Self::HeartbeatInterval,
         Self::SnapshotRate,
+        Self::DiskReserve,
         Self::Role,
         Self::LeaderRouting,
         Self::AdminTokenFile,
@@ -71,6 +73,7 @@ impl Key {
             Self::ElectionTimeout => "election_timeout",
             Self::HeartbeatInterval => "heartbeat_interval",
             Self::SnapshotRate => "snapshot_rate",
+            Self::DiskReserve => "disk_reserve",
             Self::Role => "role",
             Self::LeaderRouting => "leader_routing",
             Self::AdminTokenFile => "admin_token_file",

@@ -34,6 +34,7 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(config.election_timeout, Duration::from_millis(600));
     assert_eq!(config.heartbeat_interval, Duration::from_millis(100));
     assert_eq!(config.snapshot_rate, Some(64 << 20));
+    assert_eq!(config.disk_reserve, None);
     assert_eq!(config.role, Role::Data);
     assert_eq!(config.leader_routing, LeaderRouting::Redirect);
     assert_eq!(config.admin_token_file, None);
@@ -100,6 +101,10 @@ fn a_bad_value_is_named_with_its_key_and_mend_in_one_line() {
         ("snapshot-rate", "64MB"),
         ("snapshot-rate", "-1"),
         ("snapshot-rate", "99999999999GiB"),
+        ("disk-reserve", "1"),
+        ("disk-reserve", "0"),
+        ("disk-reserve", "5%"),
+        ("disk-reserve", "2GB"),
         ("role", "voter"),
         ("leader-routing", "proxy"),
         ("admin-token-file", ""),
@@ -149,6 +154,8 @@ fn a_rate_is_bytes_with_a_unit() {
     ] {
         assert_eq!(run(&["--snapshot-rate", text], &[]).unwrap().snapshot_rate, rate, "{text}");
     }
+    assert_eq!(run(&["--disk-reserve=16MiB"], &[]).unwrap().disk_reserve, Some(16 << 20));
+    assert_eq!(run(&[], &[("CONURE_DISK_RESERVE", "3Gi")]).unwrap().disk_reserve, Some(3 << 30));
 }
 
 #[test]

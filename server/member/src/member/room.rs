@@ -11,13 +11,21 @@ use crate::facade::{Refusal, Tuning};
 const COST_FACTOR: i64 = 4;
 const COST_MIN: i64 = 32 << 10;
 
+/// How much of a file system stays free: this part of it, but no less and no more than so many bytes. A large disk needs no more
+/// for that, and on a small one the least must not be most of it.
+const RESERVE_PERCENT: u64 = 5;
+const RESERVE_MIN: u64 = 64 << 20;
+const RESERVE_MAX: u64 = 2 << 30;
+/// The least counts only as far as this part of a file system.
+const RESERVE_PARTS_MAX: u64 = 4;
+
 /// Watches one file system. Short of room from the moment on that less than the reserve is free, until a quarter more
 /// than the reserve is.
 #[derive(Debug)]
 pub(crate) struct Room {
     dir: PathBuf,
-    reserve_bytes_min: u64,
-    reserve_percent: u64,
+    /// The reserve that was asked for.
+    reserve: Option<u64>,
     /// What puts may still take before the file system is asked again.
     budget: AtomicI64,
     short: AtomicBool,
@@ -30,12 +38,17 @@ fn is_short(was_short: bool, space: Space, reserve: u64) -> bool {
     space.free_bytes < if was_short { reserve.saturating_add(reserve / 4) } else { reserve }
 }
 
+/// Pure: what stays free of so many bytes where nothing else was asked for.
+fn usual_reserve(total_bytes: u64) -> u64 {
+    let part = total_bytes / 100 * RESERVE_PERCENT;
+    part.clamp(RESERVE_MIN, RESERVE_MAX).min(total_bytes / RESERVE_PARTS_MAX)
+}
+
 impl Room {
     pub(crate) fn new(dir: &Path, tuning: &Tuning) -> Self {
         let room = Self {
             dir: dir.to_owned(),
-            reserve_bytes_min: tuning.disk_reserve_bytes,
-            reserve_percent: tuning.disk_reserve_percent,
+            reserve: tuning.disk_reserve,
             budget: AtomicI64::new(0),
             short: AtomicBool::new(false),
             free: AtomicU64::new(0),
@@ -46,7 +59,7 @@ impl Room {
     }
 
     fn reserve_of(&self, total_bytes: u64) -> u64 {
-        self.reserve_bytes_min.max(total_bytes / 100 * self.reserve_percent)
+        self.reserve.unwrap_or_else(|| usual_reserve(total_bytes))
     }
 
     /// Asks the file system; whether there is too little room.
@@ -131,20 +144,35 @@ mod tests {
     }
 
     #[test]
-    fn the_larger_reserve_counts_and_a_spent_budget_is_looked_up() {
+    fn the_reserve_suits_the_file_system() {
+        const MIB: u64 = 1 << 20;
+        for (total, reserve) in [
+            (0, 0),
+            (64 * MIB, 16 * MIB),
+            (128 * MIB, 32 * MIB),
+            (256 * MIB, 64 * MIB),
+            (1 << 30, 64 * MIB),
+            (10 << 30, (10 << 30) / 100 * 5),
+            (40 << 30, (40 << 30) / 100 * 5),
+            (41 << 30, 2 << 30),
+            (270 << 30, 2 << 30),
+            (10 << 40, 2 << 30),
+        ] {
+            assert_eq!(usual_reserve(total), reserve, "{total}");
+        }
+    }
+
+    #[test]
+    fn a_reserve_that_was_asked_for_counts_and_a_spent_budget_is_looked_up() {
         let here = tempfile::tempdir().unwrap();
-        let reserve = |bytes, percent| {
-            let tuning =
-                Tuning { disk_reserve_bytes: bytes, disk_reserve_percent: percent, ..Tuning::default() };
-            Room::new(here.path(), &tuning)
-        };
-        assert_eq!(reserve(64 << 20, 5).reserve_of(1 << 20), 64 << 20);
-        assert_eq!(reserve(64 << 20, 5).reserve_of(100 << 30), (100 << 30) / 100 * 5);
-        let plenty = reserve(0, 0);
+        let reserve =
+            |bytes| Room::new(here.path(), &Tuning { disk_reserve: Some(bytes), ..Tuning::default() });
+        assert_eq!(reserve(3 << 30).reserve_of(1 << 20), 3 << 30);
+        let plenty = reserve(0);
         assert!(!plenty.is_short() && plenty.total_bytes() >= plenty.free_bytes());
         plenty.budget.store(1, Ordering::Relaxed);
         assert!(plenty.admit(4 << 20).is_ok(), "there is room whatever was reckoned");
-        let none = reserve(u64::MAX, 5);
+        let none = reserve(u64::MAX);
         assert!(none.is_short());
         assert!(matches!(none.admit(1), Err(Refusal::DiskFull { .. })));
     }
