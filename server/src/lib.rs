@@ -6,6 +6,7 @@
 
 pub mod commands;
 pub mod config;
+mod files;
 pub mod http;
 pub mod process;
 pub mod repl;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use conure_client::exit;
 use conure_member::{Fault, Member, MemberConfig, STOP_MAX, StartError, Tuning};
 use conure_program::say;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{self, CommandError};
 use crate::config::{self, Command, Config, LogFormat};
+use crate::files::{self, Connections};
 use crate::http::{self, App};
 use crate::wait;
 
@@ -28,8 +28,6 @@ const FAILED: u8 = 1;
 const REQUESTS_FIRST: Duration = Duration::from_secs(1);
 /// Longer than the member's own bound on stopping: it is met only where that one does not hold.
 const SHUTDOWN_TIMEOUT: Duration = STOP_MAX.saturating_add(Duration::from_secs(2));
-/// More files than a member can need.
-const FILES_MAX: u64 = 65_536;
 /// How long the requests in flight may take to be answered once the member failed.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// How long tasks may take to end once nothing of them is wanted any more.
@@ -115,7 +113,7 @@ async fn run_wait(config: &config::WaitConfig) -> Result<(), Exit> {
 
 async fn run_member(config: Config) -> Result<(), Exit> {
     init_logging(&config);
-    raise_file_limit();
+    files::raise_limit();
     let mut signals = Signals::new()?;
     for name in &config.unknown_variables {
         tracing::warn!(name, "this environment variable names no setting; `conure-db --help` lists them");
@@ -189,19 +187,6 @@ fn listener_ended() -> Exit {
     Exit::failed("the task \"HTTP listener\" ended; the member stops rather than go on without it")
 }
 
-/// Lets this process open as many files as it may, within reason: shells allow 1,024, of which connections alone may need more,
-/// and a log that cannot open its next file ends the process.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(FILES_MAX).min(FILES_MAX);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, "the limit of open files stays as it is");
-        }
-    }
-}
-
 /// What the settings say of the member.
 pub(crate) fn member_config(config: &Config) -> MemberConfig {
     MemberConfig {
@@ -222,6 +207,7 @@ pub(crate) fn member_config(config: &Config) -> MemberConfig {
             election_timeout_max: config.election_timeout,
             snapshot_rate: config.snapshot_rate,
             disk_reserve: config.disk_reserve,
+            raft_connections_max: Connections::allowed().raft,
             ..Tuning::default()
         },
     }

@@ -64,6 +64,8 @@ pub struct Tuning {
     pub snapshot_rate: Option<u64>,
     /// With less than so many bytes free on the disk no puts are taken; `None` is as many as suit its size.
     pub disk_reserve: Option<u64>,
+    /// How many connections the Raft port takes at once.
+    pub raft_connections_max: usize,
     /// A leader whose log's disk does not answer for so long, or needs a quarter of it for each sync, lets another lead.
     pub slow_disk: Duration,
 }
@@ -85,6 +87,7 @@ impl Default for Tuning {
             write_bytes_in_flight_max: 64 << 20,
             snapshot_rate: Some(64 << 20),
             disk_reserve: None,
+            raft_connections_max: 512,
             slow_disk: Duration::from_secs(2),
         }
     }

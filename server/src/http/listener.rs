@@ -6,24 +6,20 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::progress::Progress;
 use super::{App, heads};
 use crate::config::Addr;
+use crate::files::Connections;
 
-/// How many connections are served at once: twice as many as changes may wait, so that it is those that are refused first.
-const CONNECTIONS_MAX: usize = 8192;
-/// So many more are told that there are too many, save for those that ask how the member is. Further ones are closed at once.
-const CROWDED_MAX: usize = 256;
 /// The kernel's queue.
 const BACKLOG: u32 = 1024;
 /// How long a request's head may take, and how long a connection may be idle.
@@ -36,6 +32,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, which usually means that the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two warnings of that.
+const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 /// A bound socket that serves nobody yet.
 #[derive(Debug)]
@@ -67,18 +65,8 @@ pub async fn bind(addr: &Addr) -> Result<Listener, String> {
             addr.to_string()
         )
     })?;
-    Ok(Listener {
-        socket,
-        connections_max: within_files(CONNECTIONS_MAX),
-        crowded_max: within_files(CROWDED_MAX),
-        write_timeout: WRITE_TIMEOUT,
-    })
-}
-
-/// No more than half of the files that the process may open: the others are for its data and for other members.
-fn within_files(connections: usize) -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    connections.min(usize::try_from(files / 2).unwrap_or(usize::MAX))
+    let Connections { served, crowded, .. } = Connections::allowed();
+    Ok(Listener { socket, connections_max: served, crowded_max: crowded, write_timeout: WRITE_TIMEOUT })
 }
 
 impl Listener {
@@ -93,6 +81,7 @@ impl Listener {
         let mut once = http1::Builder::new();
         once.timer(TokioTimer::new()).header_read_timeout(CROWDED_HEAD_TIMEOUT).keep_alive(false);
         let mut stop = std::pin::pin!(stop);
+        let mut failures = Failures::default();
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => break,
@@ -101,7 +90,7 @@ impl Listener {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
+                    failures.say(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -135,6 +124,46 @@ impl Listener {
     }
 }
 
+/// Accepts that failed: as long as descriptors are short there are some twenty of them a second.
+#[derive(Debug, Default)]
+struct Failures {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Failures {
+    fn say(&mut self, error: &io::Error) {
+        if self.is_due(Instant::now()) {
+            tracing::warn!(%error, more = self.unsaid, "accepting a connection failed");
+            self.unsaid = 0;
+        }
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.said.is_none_or(|said| now.duration_since(said) >= WARNING_PAUSE);
+        if due {
+            self.said = Some(now);
+        } else {
+            self.unsaid += 1;
+        }
+        due
+    }
+}
+
 fn free(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     Arc::clone(slots).try_acquire_owned().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_accepts_are_said_now_and_then_and_counted_between() {
+        let (mut failures, begin) = (Failures::default(), Instant::now());
+        let at = |tenths: u64| begin + Duration::from_millis(100 * tenths);
+        let said: Vec<u64> = (0..250).filter(|tenths| failures.is_due(at(*tenths))).collect();
+        assert_eq!(said, [0, 100, 200]);
+        assert_eq!(failures.unsaid, 247);
+    }
 }

@@ -119,6 +119,10 @@ impl Core {
 impl Host for HostCore {
     type Session = Session;
 
+    fn connections_max(&self) -> usize {
+        self.0.config.tuning.raft_connections_max
+    }
+
     async fn greet(&self, hello: &Hello) -> Result<Session, RefusedHello> {
         match hello.purpose {
             Purpose::Identify => Ok(Session::Identify),

@@ -26,8 +26,6 @@ use super::pipeline::{APPENDS_BYTES_MAX, APPENDS_MAX};
 use crate::platform::{TcpListener, TcpStream};
 use crate::raft::types::{SnapshotMeta, Vote};
 
-/// So many connections may be open at once.
-const CONNECTIONS_MAX: usize = 512;
 /// A connection that has not said hello by then is closed.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the other side may take none of what it is told.
@@ -46,6 +44,8 @@ pub(crate) trait Host: Send + Sync + 'static {
     /// What was agreed with one connection.
     type Session: Send + Sync;
 
+    /// How many connections may be open at once.
+    fn connections_max(&self) -> usize;
     /// Lets a connection in or says why not.
     fn greet(&self, hello: &Hello) -> impl Future<Output = Result<Self::Session, RefusedHello>> + Send;
     /// Which process this is, and what the member `id` acknowledged to it.
@@ -117,7 +117,7 @@ pub(crate) async fn serve<H: Host>(
     counters: Arc<Counters>,
     stop: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Arc::new(Semaphore::new(host.connections_max()));
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {

@@ -116,6 +116,10 @@ struct Slow {
 impl Host for Slow {
     type Session = ();
 
+    fn connections_max(&self) -> usize {
+        512
+    }
+
     async fn greet(&self, _: &Hello) -> Result<(), RefusedHello> {
         Ok(())
     }
