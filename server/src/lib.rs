@@ -10,4 +10,5 @@ mod files;
 pub mod http;
 pub mod process;
 pub mod repl;
+mod unreadable;
 pub mod wait;

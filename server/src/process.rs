@@ -16,7 +16,7 @@ use crate::commands::{self, CommandError};
 use crate::config::{self, Command, Config, LogFormat};
 use crate::files::{self, Connections};
 use crate::http::{self, App};
-use crate::wait;
+use crate::{unreadable, wait};
 
 /// The name of the program.
 const PROGRAM: &str = "conure-db";
@@ -80,11 +80,15 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
     let done = match command {
         Command::Print(text) => return Ok(conure_program::usage(PROGRAM, false, &text)),
         Command::Wait(wait) => runtime()?.block_on(run_wait(&wait)),
-        Command::Tool(tool) => commands::run(&tool).map_err(|error| match error {
-            CommandError::Unusable(_) => Exit::unusable(error),
-            CommandError::Failed(_) => Exit::failed(error),
-        }),
+        Command::Tool(tool) => {
+            unreadable::end_tool(FAILED);
+            commands::run(&tool).map_err(|error| match error {
+                CommandError::Unusable(_) => Exit::unusable(error),
+                CommandError::Failed(_) => Exit::failed(error),
+            })
+        }
         Command::Run(config) => {
+            unreadable::end_member(&config.data_dir);
             let runtime = runtime()?;
             let result = runtime.block_on(run_member(*config));
             // The reason is the last line: tasks that still log end first. A thread that hangs on a dead disk is not

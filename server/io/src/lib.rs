@@ -3,14 +3,18 @@
 //! The storage engine and the Raft log do all their I/O through [`Disk`] and [`File`]. The real disk is
 //! [`RealDisk`]; the simulated one loses and tears what was not synced.
 //!
-//! **Invariant:** nothing here knows what the bytes mean.
+//! **Invariant:** nothing here knows what the bytes mean. A read that the disk could not do is [`Unreadable`]; one of a map ends
+//! the process, see [`end_on_unreadable_map`].
 
 #![warn(clippy::print_stderr)]
 
 mod map;
+mod mapped;
 mod real;
+mod sigbus;
 mod sim;
 mod space;
+mod unreadable;
 
 use std::fmt::Debug;
 use std::io;
@@ -18,8 +22,10 @@ use std::sync::Arc;
 
 pub use map::Map;
 pub use real::RealDisk;
+pub use sigbus::end_on_unreadable_map;
 pub use sim::{Random, SimDisk};
 pub use space::Space;
+pub use unreadable::Unreadable;
 
 /// How [`Disk::open`] treats a file that is or is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

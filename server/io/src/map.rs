@@ -5,11 +5,17 @@ use std::fs;
 use std::io;
 use std::ops::Deref;
 
+use crate::mapped::Mapped;
+
 /// The first bytes of a file, mapped read-only.
 ///
 /// The bytes may change under a holder only where the file's one writer writes to ranges that no reader
 /// uses, or writes the same bytes once more: the owner of the file format must keep that promise (copy-on-write pages do).
-pub struct Map(memmap2::Mmap);
+pub struct Map {
+    // Before the map: its addresses are forgotten while they are still its own.
+    _mapped: Mapped,
+    map: memmap2::Mmap,
+}
 
 impl Map {
     /// Maps the first `len` bytes of `file`, which must be at least that long.
@@ -29,9 +35,9 @@ impl Map {
         //   commit once more, straight out of the map that it borrows them from. Each byte is written over by itself, so
         //   that a reader of the map sees the same whether the write came before, after or in the middle.
         // - Length: the engine cuts the file only where no living map reaches. A file that another program cuts, or a
-        //   disk that cannot read a page, is a SIGBUS: the process ends, and no wrong byte is seen.
+        //   disk that cannot read a page, is a SIGBUS: the process ends (see `sigbus`), and no wrong byte is seen.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
-        Ok(Self(map))
+        Ok(Self { _mapped: Mapped::new(&map), map })
     }
 }
 
@@ -39,12 +45,12 @@ impl Deref for Map {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.map
     }
 }
 
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Map").field("len", &self.0.len()).finish()
+        f.debug_struct("Map").field("len", &self.map.len()).finish()
     }
 }

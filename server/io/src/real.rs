@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Disk, File, Map, OpenMode};
+use crate::{Disk, File, Map, OpenMode, Unreadable};
 
 /// A directory of the file system.
 #[derive(Debug)]
@@ -38,14 +38,15 @@ impl Disk for RealDisk {
             .read(true)
             .write(mode != OpenMode::Read)
             .create_new(mode == OpenMode::CreateNew)
-            .open(self.path.join(name))?;
+            .open(self.path.join(name))
+            .map_err(Unreadable::of_read)?;
         Ok(Arc::new(RealFile { file }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
+        for entry in fs::read_dir(&self.path).map_err(Unreadable::of_read)? {
+            let entry = entry.map_err(Unreadable::of_read)?;
             if entry.file_type()?.is_file() {
                 // Files of other programs may have names that are not UTF-8: they are none of ours.
                 if let Ok(name) = entry.file_name().into_string() {
@@ -76,7 +77,7 @@ struct RealFile {
 
 impl File for RealFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
+        self.file.read_exact_at(buf, offset).map_err(Unreadable::of_read)
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 
+use conure_io::Unreadable;
 use conure_program::Ended;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -15,17 +16,26 @@ use tokio_util::sync::CancellationToken;
 pub struct Fault {
     /// The line.
     pub text: String,
-    /// Whether the data itself was found damaged: it is not what was written, or part of it is gone. A disk that is full or
-    /// fails, or files of another version, are not that.
+    /// Whether the data itself was found damaged: it is not what was written, or part of it is gone or cannot be read. A disk
+    /// that is full or fails to write, or files of another version, are not that.
     pub damaged: bool,
     /// Whether a task of the member ended, rather than its storage.
     pub task: bool,
 }
 
+/// What users do about data that is damaged.
+const REJOIN: &str =
+    "remove the member from its cluster, empty its data directory and let it join again, or restore a backup";
+
 impl Fault {
     /// A task that the member cannot be without has ended.
     pub(crate) fn of_task(text: String) -> Self {
         Self { text, damaged: false, task: true }
+    }
+
+    /// The data is damaged: what was found, and what to do about it.
+    pub(crate) fn damaged(what: impl fmt::Display) -> Self {
+        Self { text: format!("{what}; {REJOIN}"), damaged: true, task: false }
     }
 
     /// The same, of something that the line begins with.
@@ -61,11 +71,11 @@ impl From<conure_btree::Error> for Fault {
 
 impl From<&conure_btree::Error> for Fault {
     fn from(error: &conure_btree::Error) -> Self {
-        if matches!(error, conure_btree::Error::Corrupt { .. }) {
-            let mend = "remove the member from its cluster, empty its data directory and let it join again, or restore a backup";
-            return Self { text: format!("{error}; {mend}"), damaged: true, task: false };
+        match error {
+            conure_btree::Error::Corrupt { .. } => Self::damaged(error),
+            conure_btree::Error::Io { source, .. } if Unreadable::is(source) => Self::damaged(error),
+            _ => error.to_string().into(),
         }
-        error.to_string().into()
     }
 }
 
@@ -78,8 +88,16 @@ impl From<conure_wal::Error> for Fault {
 impl From<&conure_wal::Error> for Fault {
     fn from(error: &conure_wal::Error) -> Self {
         use conure_wal::Error::{BehindCheckpoint, Damaged, MissingSegment};
-        let damaged = matches!(error, Damaged { .. } | MissingSegment { .. } | BehindCheckpoint { .. });
-        Self { text: error.to_string(), damaged, task: false }
+        match error {
+            conure_wal::Error::Io { action, file, source } if Unreadable::is(source) => {
+                Self::damaged(format!("the log's {file}: {action} failed: {source}"))
+            }
+            _ => {
+                let damaged =
+                    matches!(error, Damaged { .. } | MissingSegment { .. } | BehindCheckpoint { .. });
+                Self { text: error.to_string(), damaged, task: false }
+            }
+        }
     }
 }
 
@@ -99,7 +117,7 @@ impl From<&io::Error> for Fault {
         if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<conure_wal::Error>()) {
             return error.into();
         }
-        error.to_string().into()
+        if Unreadable::is(error) { Self::damaged(error) } else { error.to_string().into() }
     }
 }
 
@@ -189,11 +207,15 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use std::pin::Pin;
+    use std::sync::Arc;
+
+    use conure_io::{Disk as _, OpenMode, SimDisk};
 
     use super::*;
+    use crate::raft::store::engine;
 
     #[test]
-    fn only_data_that_is_not_what_was_written_is_damage() {
+    fn only_data_that_is_not_what_was_written_or_cannot_be_read_is_damage() {
         let page = || conure_btree::Error::Corrupt { page: 7, reason: "a wrong checksum".into() };
         let log =
             || conure_wal::Error::Damaged { file: "1".into(), offset: 9, what: "a wrong checksum".into() };
@@ -207,10 +229,35 @@ mod tests {
         ] {
             assert!(fault.damaged && fault.text.contains("empty its data directory"), "{fault}");
         }
+        let unreadable = || {
+            let disk = SimDisk::new();
+            let file = disk.open("tree.db", OpenMode::CreateNew).unwrap();
+            disk.fail_read_after(0);
+            file.read_exact_at(&mut [0], 0).unwrap_err()
+        };
+        let page = || conure_btree::Error::Io { what: "read the database file", source: unreadable() };
+        let log =
+            || conure_wal::Error::Io { action: "reading", file: "1".into(), source: Arc::new(unreadable()) };
+        for fault in [
+            Fault::from(unreadable()),
+            Fault::from(page()),
+            Fault::from(engine(page())),
+            Fault::from(log()),
+            Fault::from(io::Error::other(log())),
+        ] {
+            assert!(fault.damaged && fault.text.contains("the disk cannot read it"), "{fault}");
+            assert!(fault.text.contains("empty its data directory"), "{fault}");
+        }
+        let failing = || io::Error::from_raw_os_error(5);
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let version = conure_btree::Error::Version { name: "tree.db".into(), found: 9, wanted: 1 };
         for fault in [
             Fault::from(full()),
+            Fault::from(failing()),
+            Fault::from(engine(conure_btree::Error::Io {
+                what: "sync the database file",
+                source: failing(),
+            })),
             Fault::from(conure_btree::Error::Io { what: "read the database file", source: full() }),
             Fault::from(io::Error::other(version)),
             Fault::from(conure_btree::Error::NotADatabase { name: "tree.db".into(), reason: "it is short" }),

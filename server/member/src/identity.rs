@@ -59,7 +59,7 @@ pub(crate) struct Identity {
 /// Why an identity file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
-    #[error(transparent)]
+    #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
     Corrupt(String),

@@ -24,6 +24,7 @@ mod raft;
 pub mod simulation;
 mod transport;
 
+pub use conure_io::end_on_unreadable_map;
 pub use facade::*;
 pub use failure::Fault;
 pub use member::{Backup, Member, STOP_MAX, StartError};

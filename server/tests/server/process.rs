@@ -1,5 +1,7 @@
 //! The process: settings, data directories, signals, exit codes.
 
+use std::os::unix::process::ExitStatusExt as _;
+
 use conure_client::problem as kind;
 use reqwest::StatusCode;
 
@@ -202,6 +204,40 @@ async fn damage_that_is_found_while_serving_is_answered_with_503_and_ends_with_3
     assert_eq!(ended.code(), Some(3), "{}", node.log());
     let log = node.log();
     assert!(log.lines().last().unwrap().starts_with(conure_client::exit::DATA_DAMAGED_LINE), "{log}");
+}
+
+/// Cut by another program, the map has pages that no disk gives: as where a sector cannot be read.
+#[tokio::test]
+async fn a_page_that_cannot_be_read_is_damage_and_a_sigbus_of_other_cause_is_not() {
+    let mut node = Node::ready("solo", &[]).await;
+    for number in 0..20_u8 {
+        node.client().put(&[b'k', number], vec![number; 100_000]).await.unwrap();
+    }
+    // One that another process sends ends it as it ends any process.
+    node.signal("BUS");
+    let ended = node.left().await;
+    assert_eq!((ended.code(), ended.signal()), (None, Some(7)), "{}", node.log());
+
+    node.restart().await;
+    node.until_ready().await;
+    let tree = std::fs::File::options().write(true).open(node.directory.join("tree.db")).unwrap();
+    tree.set_len(16 << 10).unwrap();
+    // Nobody answers any more.
+    let mut number = 0;
+    while reqwest::get(node.url(&format!("/kv?key=k%{number:02x}&stale=true"))).await.is_ok() {
+        number = (number + 1) % 20;
+    }
+    let ended = node.left().await;
+    assert_eq!(ended.code(), Some(3), "{}", node.log());
+    let log = node.log();
+    let last = log.lines().last().unwrap();
+    assert!(last.starts_with(conure_client::exit::DATA_DAMAGED_LINE), "{log}");
+    assert!(last.contains(&node.directory.display().to_string()), "{last}");
+
+    // The tools say so too, with the code of what failed.
+    let mut check = server(&["check", &format!("--data-dir={}", node.directory.display())], &node.directory);
+    let (code, error) = run(&mut check);
+    assert_eq!(code, Some(1), "{error}");
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 use std::io;
 
 use super::crash::SECTOR;
+use crate::Unreadable;
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
+    pub(super) read_in: Option<u64>,
     pub(super) write_in: Option<u64>,
     pub(super) sync_in: Option<u64>,
     pub(super) cut_in: Option<u64>,
@@ -71,6 +73,10 @@ impl Faults {
             Some(room) if growth > 0 && total + growth > room => Err(no_space()),
             _ => Ok(()),
         }
+    }
+
+    pub(super) fn on_read(&mut self) -> io::Result<()> {
+        fail_if(due(&mut self.read_in)).map_err(Unreadable::of_read)
     }
 
     pub(super) fn on_sync(&mut self) -> io::Result<()> {

@@ -140,6 +140,11 @@ impl SimDisk {
         self.state().faults.write_in = Some(n);
     }
 
+    /// Lets `n` further calls of [`File::read_exact_at`] succeed and the one after them fail, as where a sector cannot be read.
+    pub fn fail_read_after(&self, n: u64) {
+        self.state().faults.read_in = Some(n);
+    }
+
     /// Lets `n` further calls of [`File::sync_data`] succeed and the one after them fail. What that one should
     /// have made durable never becomes so by a later sync, as on Linux.
     pub fn fail_sync_after(&self, n: u64) {
@@ -282,6 +287,7 @@ impl SimFile {
 
 impl File for SimFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.disk.state().faults.on_read()?;
         self.file.read_exact_at(buf, offset)
     }
 

@@ -158,11 +158,7 @@ pub(crate) async fn start(core: &Core, identity: Identity, files: Files) -> Resu
 
 /// A member's directory has had a database from its first vote on. Without it nothing says what the member promised.
 fn no_database() -> Fault {
-    let text = format!(
-        "it is a member's and has no database ({TREE_FILE:?}); restore the whole directory as it was last, or remove the member \
-         from its cluster, empty the directory and join again"
-    );
-    Fault { text, damaged: true, task: false }
+    Fault::damaged(format!("it is a member's and has no database ({TREE_FILE:?})"))
 }
 
 fn open(

@@ -29,15 +29,10 @@ impl Own for OwnData {
     fn lost(&self, acknowledged: Acknowledged, position: Position) {
         let held =
             position.index.map_or_else(|| "is empty".to_owned(), |index| format!("ends with entry {index}"));
-        self.failure.set(Fault {
-            text: format!(
-                "the log {held}, and this member had acknowledged entry {}: its data directory was replaced by an older copy, \
-                 or its disk lost what it had synced; remove the member from its cluster, empty its data directory and let it \
-                 join again",
-                acknowledged.index
-            ),
-            damaged: true,
-            task: false,
-        });
+        self.failure.set(Fault::damaged(format!(
+            "the log {held}, and this member had acknowledged entry {}: its data directory was replaced by an older copy, or its \
+             disk lost what it had synced",
+            acknowledged.index
+        )));
     }
 }

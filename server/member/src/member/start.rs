@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use conure_client::api::Role;
-use conure_io::{File, OpenMode};
+use conure_io::{File, OpenMode, Unreadable};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -160,7 +160,8 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
         }
         let what = format!("has an identity file that {e}");
         let refused = data_dir(dir, what, "restore the file, or empty the directory and join again");
-        if matches!(e, IdentityError::Damaged(_)) {
+        let unreadable = matches!(&e, IdentityError::Io(e) if Unreadable::is(e));
+        if unreadable || matches!(e, IdentityError::Damaged(_)) {
             return StartError::Damaged(refused.to_string());
         }
         refused

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 use conure_btree::{Db, Durability, ReadTxn, WriteTxn};
 use conure_client::api::Role;
-use conure_io::{Disk, OpenMode};
+use conure_io::{Disk, OpenMode, Unreadable};
 use openraft::EntryPayload;
 use tokio::sync::watch;
 
@@ -77,6 +77,8 @@ pub(crate) fn last_holder<T>(mut shared: Arc<T>) {
 /// An engine error for those who know only the standard one.
 pub(crate) fn engine(error: conure_btree::Error) -> io::Error {
     match error {
+        // As it is: whoever judges it must see that it is damage.
+        conure_btree::Error::Io { ref source, .. } if Unreadable::is(source) => io::Error::other(error),
         conure_btree::Error::Io { source, what } => {
             io::Error::new(source.kind(), format!("cannot {what}: {source}"))
         }
