@@ -46,6 +46,20 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("the log holds what it cannot: {e}")))
 }
 
+/// The index after the last of `entries`, where those are without a gap and begin with `start`.
+fn follows(start: u64, entries: &[Entry]) -> io::Result<u64> {
+    let missing = |index: u64| {
+        let what = format!("entry {index} is missing from the log");
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    };
+    if entries.is_empty() {
+        return Err(missing(start));
+    }
+    entries.iter().try_fold(start, |expected, entry| {
+        if entry.log_id.index() == expected { Ok(expected + 1) } else { Err(missing(expected)) }
+    })
+}
+
 impl LogStore {
     pub(crate) fn new(wal: Arc<Wal>, failure: Failure) -> Self {
         Self { wal: Arc::new(RwLock::new(Some(wal))), failure }
@@ -81,6 +95,15 @@ impl LogStore {
             wal_error(e)
         })?;
         entries.iter().map(|entry| decode(&entry.payload)).collect()
+    }
+
+    /// The first entries of `range`, all of which must be there, and the index after them.
+    fn read_committed(&self, range: Range<u64>) -> io::Result<(u64, Vec<Entry>)> {
+        let entries = self.read(range.clone(), APPLY_BYTES)?;
+        // Raft hands on no more than a text.
+        let next = follows(range.start, &entries)
+            .inspect_err(|e| self.failure.set(Fault::of("applying the log", e)))?;
+        Ok((next, entries))
     }
 
     /// The callback of a submission, and what waits for it.
@@ -146,11 +169,16 @@ impl RaftLogReader<TypeConfig> for LogStore {
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
         let mut range = bounds(&range);
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         while !range.is_empty() {
             let more = self.read(range.clone(), APPLY_BYTES)?;
             let Some(last) = more.last() else { break };
-            range.start = last.log_id.index() + 1;
+            let next = last.log_id.index() + 1;
+            // Missing at the beginning are entries that were purged; a purge between two reads must leave no hole.
+            if !entries.is_empty() {
+                follows(range.start, &more)?;
+            }
+            range.start = next;
             entries.extend(more);
         }
         Ok(entries)
@@ -161,9 +189,19 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        self.read(start..end, REPLICATE_BYTES)
+        let entries = self.read(start..end, REPLICATE_BYTES)?;
+        // Entries purged meanwhile: openraft takes nothing for a heartbeat. What does not follow must not be sent.
+        if self.wal()?.purged().is_some_and(|purged| purged.index >= start) {
+            return Ok(Vec::new());
+        }
+        if start < end {
+            follows(start, &entries)?;
+        }
+        Ok(entries)
     }
 
+    /// What is applied: entries that are committed, so none of them may be missing. openraft counts all of `range` as
+    /// applied once the stream has ended well, and purges none before that.
     async fn entries_stream<RB>(
         &mut self,
         range: RB,
@@ -181,10 +219,10 @@ impl RaftLogReader<TypeConfig> for LogStore {
                 if range.is_empty() {
                     return None;
                 }
-                match log.read(range.clone(), APPLY_BYTES) {
+                match log.read_committed(range.clone()) {
                     Err(e) => return Some((Err(e), None)),
-                    Ok(more) => {
-                        range.start = more.last().map_or(range.end, |last: &Entry| last.log_id.index() + 1);
+                    Ok((next, more)) => {
+                        range.start = next;
                         entries = more.into_iter();
                     }
                 }
@@ -256,3 +294,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         ticket.wait().await
     }
 }
+
+#[cfg(test)]
+mod tests;
