@@ -1,6 +1,6 @@
 //! The open database: what its readers and its writer share.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) seed: u32,
     opened: Instant,
     poisoned: OnceLock<String>,
+    seal_on_drop: AtomicBool,
     snapshots: Mutex<Snapshots>,
     /// Away while a write transaction has it.
     turns: Turns,
@@ -144,6 +145,7 @@ impl Db {
     /// When the last handle, transaction and snapshot is dropped after something was committed, one meta page is written
     /// and synced once more, so that opening the file again has nothing to do. [`Stats::syncs`] never shows that sync, and
     /// nobody hears of its failure: nothing is lost by it, as the last durable commit is durable without it.
+    /// [`Db::seal_on_drop`] says otherwise.
     ///
     /// # Errors
     ///
@@ -152,6 +154,12 @@ impl Db {
     /// [`Error::Io`].
     pub fn open(disk: Arc<dyn Disk>, name: &str, options: Options) -> Result<Self, Error> {
         crate::open::open(disk.as_ref(), name, options).map(|shared| Self { shared: Arc::new(shared) })
+    }
+
+    /// Whether that one page is written and synced when the last handle, transaction and snapshot is dropped. It is, unless
+    /// this says otherwise: a file that is about to be removed needs no sync, and whoever drops it last would wait for one.
+    pub fn seal_on_drop(&self, seal: bool) {
+        self.shared.seal_on_drop.store(seal, Ordering::Relaxed);
     }
 
     /// A snapshot of the newest commit. Takes a lock for a moment and none afterwards; it never waits for the writer,
@@ -320,6 +328,7 @@ impl Shared {
             file_id: meta.file_id,
             seed: crate::page::seed(meta.file_id),
             poisoned: OnceLock::new(),
+            seal_on_drop: AtomicBool::new(true),
             snapshots: Mutex::new(Snapshots { current: snapshot, older: Vec::new() }),
             progress: Mutex::new(Progress {
                 file_bytes: writer.file_len,
@@ -411,7 +420,8 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         // The last commit is durable whether or not this works: what is sealed is that it was.
-        if self.poisoned.get().is_none()
+        if self.seal_on_drop.load(Ordering::Relaxed)
+            && self.poisoned.get().is_none()
             && let Some(mut writer) = self.turns.take()
             && !writer.sealed
         {

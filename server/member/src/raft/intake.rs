@@ -98,6 +98,8 @@ impl Intake {
         let mut options = Options::default();
         options.dirty_bytes_max = DIRTY_BYTES;
         let db = Db::open(disk, &file.name, options).map_err(engine)?;
+        // Unless it is installed the file goes.
+        db.seal_on_drop(false);
         Ok(Self { db, file, joiner: Joiner::default(), since_commit: 0, waiting: Vec::new() })
     }
 

@@ -130,17 +130,22 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
         let (store, floor, last) = (Arc::clone(&self.store), Arc::clone(&self.floor), meta.last_log_id);
-        blocking(move || match snapshot {
-            SnapshotData::Received(received) => store.install(received.into_tree(last)?, &floor),
-            SnapshotData::Bare(applied) => store.install_bare(*applied, &floor),
+        let replaced = blocking(move || match snapshot {
+            SnapshotData::Received(received) => store.install(received.into_tree(last)?, &floor).map(Some),
+            SnapshotData::Bare(applied) => store.install_bare(*applied, &floor).map(|()| None),
             SnapshotData::View(view) => {
                 let turn = store.try_incoming().ok_or_else(|| io::Error::other("a snapshot comes in"))?;
                 let mut intake = Intake::create(store.disk(), turn)?;
                 records::send_all(&view.read, true, |chunk| intake.push(&chunk))?;
-                store.install(intake.finish()?.into_tree(last)?, &floor)
+                store.install(intake.finish()?.into_tree(last)?, &floor).map(Some)
             }
         })
-        .await
+        .await?;
+        if let Some(replaced) = replaced {
+            // Beside all else: what is applied next does not wait for it.
+            platform::spawn_blocking(|| replaced.discard());
+        }
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<BuiltSnapshot>, io::Error> {

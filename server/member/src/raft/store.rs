@@ -63,14 +63,43 @@ pub(crate) struct View {
     pub(crate) failure: Failure,
 }
 
+/// How often whoever lets something go looks whether others still hold it.
+const HOLDER_NAPS_MAX: usize = 2_000;
+
 /// Waits until nobody else holds it, within reason, and drops it.
 pub(crate) fn last_holder<T>(mut shared: Arc<T>) {
-    for _ in 0..2_000 {
+    for _ in 0..HOLDER_NAPS_MAX {
         match Arc::try_unwrap(shared) {
             Ok(alone) => return drop(alone),
             Err(held) => shared = held,
         }
         platform::nap();
+    }
+}
+
+/// A tree whose file has no name any more. To drop it gives its blocks back to the file system, which may take long.
+#[derive(Debug)]
+#[must_use = "it is to be dropped where nobody waits"]
+pub(crate) struct Replaced(Option<Arc<Db>>);
+
+impl Replaced {
+    /// Nothing that is left of it is worth a sync.
+    fn new(former: Option<Arc<Db>>) -> Self {
+        if let Some(db) = &former {
+            db.seal_on_drop(false);
+        }
+        Self(former)
+    }
+
+    /// Waits until nobody reads it, within reason, and drops it: not a reader, who would block others. Blocks.
+    pub(crate) fn discard(self) {
+        let Some(db) = self.0 else { return };
+        for _ in 0..HOLDER_NAPS_MAX {
+            if Arc::strong_count(&db) == 1 && db.stats().readers == 0 {
+                break;
+            }
+            platform::nap();
+        }
     }
 }
 
@@ -318,9 +347,13 @@ impl Store {
         })
     }
 
-    /// Puts the whole tree `incoming`, which is in `file`, in the place of the present one. A crash leaves the old or
-    /// the new.
-    pub(crate) fn install(&self, (incoming, file): (Db, IncomingFile), floor: &FloorOf) -> io::Result<()> {
+    /// Puts the whole tree `incoming`, which is in `file`, in the place of the present one, and gives that one back. A crash
+    /// leaves the old or the new.
+    pub(crate) fn install(
+        &self,
+        (incoming, file): (Db, IncomingFile),
+        floor: &FloorOf,
+    ) -> io::Result<Replaced> {
         let mut writer = self.writer();
         let work = || -> io::Result<(Db, Applied)> {
             let applied = applied_in(&incoming.begin_read().map_err(engine)?)?;
@@ -334,11 +367,15 @@ impl Store {
         };
         let (db, applied) =
             work().inspect_err(|e| self.failure.set(Fault::of("installing a snapshot", e)))?;
+        db.seal_on_drop(true);
         self.shelf.clear();
-        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(db));
+        let former = {
+            let mut current = self.db.write().unwrap_or_else(PoisonError::into_inner);
+            current.replace(Arc::new(db))
+        };
         *writer = applied.clone();
         self.applied.send_replace(Arc::new(applied));
-        Ok(())
+        Ok(Replaced::new(former))
     }
 
     fn change<T>(
@@ -373,3 +410,6 @@ fn found_in(stored: &[u8]) -> io::Result<Found> {
     };
     Ok(Found { revision: u64::from_le_bytes(*revision), value: Bytes::copy_from_slice(value) })
 }
+
+#[cfg(test)]
+mod tests;
