@@ -233,12 +233,12 @@ async fn checkpoint_by_size(node: &Node, short: bool, logged_at_checkpoint: &mut
     }
 }
 
-/// Lets go of log behind the checkpoint that is more than may be kept, in entries or in bytes. Raft's own policy would
+/// Purges log that a checkpoint covers and that is more than may be kept, in entries or in bytes. Raft's own policy would
 /// take back a purge that was asked for here and waits for a follower.
 async fn purge_behind_checkpoint(node: &Node, short: bool) {
     let Ok(wal) = node.log.wal() else { return };
     let metrics = node.metrics();
-    let Some(snapshot) = metrics.snapshot.map(|log_id| log_id.index()) else { return };
+    let Some(snapshot) = metrics.snapshot.as_ref().map(|log_id| log_id.index()) else { return };
     let (keep_bytes, by_entries) = match node.role {
         Role::Data => {
             let bytes_max = if short { SHORT_LOG_BYTES } else { u64::MAX };
@@ -248,10 +248,37 @@ async fn purge_behind_checkpoint(node: &Node, short: bool) {
     };
     let too_large = wal.stats().disk_bytes > keep_bytes;
     let by_bytes = if too_large { wal.tail_within(keep_bytes).saturating_sub(1) } else { 0 };
-    let upto = by_entries.max(by_bytes).min(snapshot);
+    let needed = needed(node, by_entries).unwrap_or(u64::MAX);
+    let upto = by_entries.min(needed).max(by_bytes).min(snapshot);
     if upto > metrics.purged.map_or(0, |log_id| log_id.index()) {
+        tell_overtaken(node, upto, keep_bytes);
         // Asked again on the next tick where Raft is too busy to listen.
         let _ = node.raft.trigger().purge_log(upto).await;
+    }
+}
+
+/// The entry after which the log stays for members that a repair has to reach: those that are sent a snapshot, and those that
+/// catch up from the log and answer. Purged before they have it, it would cost them another snapshot, and so on without end.
+fn needed(node: &Node, by_entries: u64) -> Option<u64> {
+    let of_snapshots = node.dialer.transfers.needed(Instant::now(), by_entries, |id| node.matched(id));
+    let metrics = node.metrics();
+    let held = metrics.replication.iter().flatten();
+    let lagging = held.filter(|(id, _)| **id != node.identity.node_id && node.answered_lately(**id));
+    let of_logs = lagging.filter_map(|(_, held)| held.as_ref().map(|log_id| log_id.index())).min();
+    of_snapshots.into_iter().chain(of_logs).min()
+}
+
+/// Says whose snapshot will be out of date when it arrives, since no more log may be kept for it.
+fn tell_overtaken(node: &Node, upto: u64, keep_bytes: u64) {
+    let peers = node.peers();
+    for id in node.dialer.transfers.overtake(upto) {
+        let name = peers.get(&id).map_or_else(|| id.to_string(), |peer| peer.name.clone());
+        tracing::warn!(
+            member = name,
+            keep_bytes,
+            "a member is sent a snapshot and needs more log after it than is kept, so that it will need another one; raise \
+             --snapshot-rate on all members, or write less until it has caught up"
+        );
     }
 }
 

@@ -31,6 +31,7 @@ use crate::transport::acknowledged::Acknowledgements;
 use crate::transport::incoming::Parked;
 use crate::transport::met::Met;
 use crate::transport::network::{Addresses, Dialer, Estranged};
+use crate::transport::transfers::Transfers;
 
 /// The log's folder in the data directory.
 pub(crate) const LOG_DIR: &str = "log";
@@ -117,6 +118,7 @@ pub(crate) async fn start(core: &Core, identity: Identity, files: Files) -> Resu
         other_version: Arc::default(),
         snapshot_rate: tuning.snapshot_rate,
         addresses: Addresses::default(),
+        transfers: Transfers::default(),
     };
     let config = Arc::new(raft_config(&identity, tuning).map_err(|e| e.to_string())?);
     let machine = StateMachine { store: Arc::clone(&store), floor: log.floor() };

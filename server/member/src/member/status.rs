@@ -84,7 +84,7 @@ impl Core {
             Ok(()) if self.any_node().is_some_and(|node| node.disk_is_slow()) => {
                 "the log's disk is slow or does not answer; another member should lead".to_owned()
             }
-            Ok(()) => "ok".to_owned(),
+            Ok(()) => self.any_node().and_then(|node| outrun(&node)).unwrap_or_else(|| "ok".to_owned()),
         }
     }
 
@@ -143,6 +143,21 @@ impl Core {
             },
         })
     }
+}
+
+/// Where snapshots are out of date before they arrive: whose, and what to change.
+fn outrun(node: &Node) -> Option<String> {
+    let overtaken = node.dialer.transfers.overtaken();
+    let peers = node.peers();
+    let names: Vec<&str> = overtaken.iter().filter_map(|id| Some(peers.get(id)?.name.as_str())).collect();
+    if names.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "the snapshot for {} takes longer than the log after it can be kept; raise --snapshot-rate, or write less until it \
+         has caught up",
+        names.join(", ")
+    ))
 }
 
 fn raft(node: &Node) -> Value {

@@ -13,6 +13,7 @@ pub(crate) mod network;
 pub(crate) mod outgoing;
 mod pipeline;
 pub(crate) mod server;
+pub(crate) mod transfers;
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ use super::message::{Hello, Introduction, MAGIC, MINOR, PROTOCOL, Purpose, Refus
 use super::met::Met;
 use super::outgoing;
 use super::pipeline::{Appended, Pipeline};
+use super::transfers::Transfers;
 use crate::raft::forks::Forks;
 use crate::raft::state_machine::SnapshotData;
 use crate::raft::types::{Peer, TypeConfig, Vote};
@@ -66,6 +67,8 @@ pub(crate) struct Dialer {
     pub(crate) snapshot_rate: Option<u64>,
     /// Where the members are now: a link outlives a change of its target's address.
     pub(crate) addresses: Addresses,
+    /// The snapshots that are on their way.
+    pub(crate) transfers: Transfers,
 }
 
 /// Why other members keep this process out, where its user has to do something about it. Shared by its links.
@@ -368,6 +371,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         let addr = self.addr();
         tracing::info!(to = %addr, last = ?snapshot.meta.last_log_id, with_data, "sending a snapshot");
         let rate = self.dialer.snapshot_rate;
+        let _sending = self.dialer.transfers.begin(self.target, view.applied.index());
         let sending = outgoing::send(&addr, &hello, vote, snapshot.meta, &view, with_data, rate);
         tokio::select! {
             sent = sending => sent.inspect(|_| view.shelf.forget(&view)).map_err(|e| {

@@ -84,6 +84,7 @@ fn dialer() -> Dialer {
         removed: CancellationToken::new(),
         other_version: Arc::default(),
         snapshot_rate: None,
+        transfers: Default::default(),
         addresses: Addresses::default(),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use conure_member::{JoinProgress, Member};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -259,4 +260,87 @@ async fn a_snapshot_whose_connection_breaks_goes_on_at_its_last_whole_chunk() {
     let members = vec![leader, member];
     same_state(&members).await;
     stop_all(members).await;
+}
+
+/// Puts through `leader` as fast as they go, until it is dropped.
+struct Load(tokio::task::JoinHandle<()>);
+
+impl Load {
+    fn new(leader: &Member, value_bytes: usize) -> Self {
+        let (leader, value) = (leader.clone(), bytes("v".repeat(value_bytes)));
+        Self(tokio::spawn(async move {
+            for number in 0_u64.. {
+                leader.put(bytes(format!("load{}", number % 100)), value.clone()).await.unwrap();
+            }
+        }))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A leader with about 8 MB, which take more than a second for each that it sends them to.
+async fn slow_sender(tune: impl Fn(&mut conure_member::Tuning)) -> (Place, Member) {
+    let place = small(Place::new("node1").bootstrap()).tuned(|tuning| {
+        tuning.snapshot_rate = Some(4 << 20);
+        tune(tuning);
+    });
+    let leader = place.start().await;
+    leads(&leader).await;
+    let big = "x".repeat(50_000);
+    for i in 0..160 {
+        put(&[&leader], &format!("key{i}"), &big).await;
+    }
+    eventually("the log is purged", async || leader.stats()["raft"]["purged_index"].as_u64() > Some(50))
+        .await;
+    (place, leader)
+}
+
+/// The log that would be kept lasts for some milliseconds of such a load, and a snapshot takes two seconds: whoever got one would
+/// need the next one, and so on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_joins_under_load_however_little_log_is_kept_and_however_slowly_a_snapshot_comes() {
+    let (_first, leader) = slow_sender(|_| ()).await;
+    let load = Load::new(&leader, 100);
+    let second = Place::new("node2");
+    let member = second.start().await;
+    join(&leader, &second).await;
+    drop(load);
+    assert_eq!(member.stats()["port"]["snapshots_received"], 1);
+    assert_eq!(leader.status().health, "ok");
+    // What was kept for it goes.
+    let held = || {
+        let stats = leader.stats();
+        let figure = |part: &str, name: &str| stats[part][name].as_u64().unwrap();
+        figure("raft", "checkpoint_index") - figure("raft", "purged_index")
+    };
+    eventually("the log is as short as it was", async || held() <= 10).await;
+    let members = vec![leader, member];
+    same_state(&members).await;
+    stop_all(members).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_cannot_keep_the_log_for_a_snapshot_says_so_and_what_to_change() {
+    let (_first, leader) = slow_sender(|tuning| tuning.keep_bytes = 1 << 20).await;
+    let load = Load::new(&leader, 10_000);
+    let second = Place::new("node2");
+    let member = second.start().await;
+    let joining = tokio::spawn({
+        let (leader, request) = (leader.clone(), second.join_request());
+        async move { leader.join(&request).await }
+    });
+    eventually("it says so", async || {
+        let health = leader.status().health;
+        health.contains("node2") && health.contains("--snapshot-rate")
+    })
+    .await;
+    // Less is written: the join ends, and all is well.
+    drop(load);
+    assert!(matches!(joining.await.unwrap(), Ok(JoinProgress::Voter(_))));
+    eventually("it is well again", async || leader.status().health == "ok").await;
+    stop_all(vec![leader, member]).await;
 }
