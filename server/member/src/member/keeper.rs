@@ -101,7 +101,9 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
             () = node.dialer.removed.cancelled() => {}
             _ = tick.tick() => ticked = true,
         }
-        node.dialer.addresses.set(node.peers());
+        let peers = node.peers();
+        node.dialer.dials.retain(|id| peers.contains_key(&id));
+        node.dialer.addresses.set(peers);
         if ended || node.raft.metrics().borrow_watched().running_state.is_err() {
             raft_ended(&core, &node);
             return;

@@ -28,6 +28,7 @@ use crate::raft::state_machine::StateMachine;
 use crate::raft::store::{Store, TREE_FILE, floor_in};
 use crate::raft::types::{Peer, TypeConfig, Vote};
 use crate::transport::acknowledged::Acknowledgements;
+use crate::transport::dials::Dials;
 use crate::transport::incoming::Parked;
 use crate::transport::met::Met;
 use crate::transport::network::{Addresses, Dialer, Estranged};
@@ -118,10 +119,13 @@ pub(crate) async fn start(core: &Core, identity: Identity, files: Files) -> Resu
         other_version: Arc::default(),
         snapshot_rate: tuning.snapshot_rate,
         addresses: Addresses::default(),
+        dials: Dials::default(),
         transfers: Transfers::default(),
     };
     let config = Arc::new(raft_config(&identity, tuning).map_err(|e| e.to_string())?);
-    let machine = StateMachine { store: Arc::clone(&store), floor: log.floor() };
+    let apply = platform::Worker::start("conure-apply")
+        .map_err(|e| format!("the thread that applies changes cannot start: {e}"))?;
+    let machine = StateMachine { store: Arc::clone(&store), floor: log.floor(), apply };
     let raft = Raft::new(identity.node_id, config, dialer.clone(), log.clone(), machine)
         .await
         .map_err(|e| format!("data_dir {:?}: Raft cannot start: {e}", core.dir.display().to_string()))?;

@@ -4,9 +4,13 @@
 //! [`offline`](crate::offline), which no running member enters), so that a simulation can stand in for all of it.
 
 #[cfg(not(feature = "simulation"))]
+mod names;
+#[cfg(not(feature = "simulation"))]
 mod real;
 #[cfg(feature = "simulation")]
 mod simulated;
+#[cfg(not(feature = "simulation"))]
+mod worker;
 
 #[cfg(not(feature = "simulation"))]
 pub(crate) use real::*;

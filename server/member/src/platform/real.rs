@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 pub(crate) use tokio::task::spawn_blocking;
 
+use super::names::NAMES;
+pub(crate) use super::worker::Worker;
 use crate::failure::Fault;
 
 /// The directory `path`, made where it is not there.
@@ -79,6 +81,11 @@ pub(crate) fn open_log(path: &Path, options: Options, floor: Option<&Floor>) -> 
     let disk = directory(path)?;
     let (wal, _) = Wal::open(disk, options, floor)?;
     Ok(wal)
+}
+
+/// Dials `addr`, which is `HOST:PORT`.
+pub(crate) async fn connect(addr: &str) -> io::Result<TcpStream> {
+    TcpStream::connect(&NAMES.addresses(addr).await?[..]).await
 }
 
 /// Waits a little for another thread.

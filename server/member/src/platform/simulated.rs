@@ -99,6 +99,27 @@ pub(crate) fn open_log(path: &Path, options: Options, floor: Option<&Floor>) -> 
     Ok(wal)
 }
 
+pub(crate) async fn connect(addr: &str) -> io::Result<TcpStream> {
+    TcpStream::connect(addr).await
+}
+
+/// There are no threads: what it is handed is done like all else that blocks, one after the other as its callers wait for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Worker(());
+
+impl Worker {
+    pub(crate) fn start(_name: &str) -> io::Result<Self> {
+        Ok(Self(()))
+    }
+
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        spawn_blocking(work).await.map_err(io::Error::other)
+    }
+}
+
 /// There is no other thread to wait for.
 pub(crate) fn nap() {}
 

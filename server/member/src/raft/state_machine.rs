@@ -13,7 +13,7 @@ use super::records;
 use super::state::Applied;
 use super::store::{FloorOf, Store, View};
 use super::types::{Command, LogId, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::platform;
+use crate::platform::{self, Worker};
 
 /// So many entries are applied in one commit at most.
 const BATCH_ENTRIES_MAX: usize = 1_024;
@@ -49,6 +49,8 @@ type BuiltSnapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 pub(crate) struct StateMachine {
     pub(crate) store: Arc<Store>,
     pub(crate) floor: FloorOf,
+    /// What Raft waits for before it applies the next entries is done here: nothing else may hold that up.
+    pub(crate) apply: Worker,
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -106,7 +108,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 break;
             }
             let store = Arc::clone(&self.store);
-            blocking(move || {
+            let applied = self.apply.run(move || {
                 let outcomes = store.apply(batch)?;
                 for (responder, outcome) in responders.into_iter().zip(outcomes) {
                     if let Some(responder) = responder {
@@ -114,8 +116,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     }
                 }
                 Ok(())
-            })
-            .await?;
+            });
+            applied.await.and_then(|applied: io::Result<()>| applied)?;
         }
         Ok(())
     }
@@ -130,7 +132,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
         let (store, floor, last) = (Arc::clone(&self.store), Arc::clone(&self.floor), meta.last_log_id);
-        let replaced = blocking(move || match snapshot {
+        let installed = self.apply.run(move || match snapshot {
             SnapshotData::Received(received) => store.install(received.into_tree(last)?, &floor).map(Some),
             SnapshotData::Bare(applied) => store.install_bare(*applied, &floor).map(|()| None),
             SnapshotData::View(view) => {
@@ -139,8 +141,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 records::send_all(&view.read, true, |chunk| intake.push(&chunk))?;
                 store.install(intake.finish()?.into_tree(last)?, &floor).map(Some)
             }
-        })
-        .await?;
+        });
+        let replaced = installed.await.and_then(|installed: io::Result<_>| installed)?;
         if let Some(replaced) = replaced {
             // Beside all else: what is applied next does not wait for it.
             platform::spawn_blocking(|| replaced.discard());
@@ -150,7 +152,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<BuiltSnapshot>, io::Error> {
         let store = Arc::clone(&self.store);
-        blocking(move || Self::snapshot(&store)).await
+        self.apply.run(move || Self::snapshot(&store)).await.and_then(|snapshot| snapshot)
     }
 }
 

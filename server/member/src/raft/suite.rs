@@ -21,6 +21,7 @@ use super::state_machine::StateMachine;
 use super::store::{Store, TREE_FILE};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::failure::Failure;
+use crate::platform::Worker;
 
 /// The log as the suite wants it: it reads a stream past the log's end and expects what is there. Raft never does, and our
 /// stream ends with an error where entries are missing.
@@ -97,7 +98,8 @@ fn stores(dir: &Path) -> (Lenient, StateMachine) {
     let log_disk = Arc::new(RealDisk::new(&dir.join("log")).unwrap());
     let (wal, _) = Wal::open(log_disk, Default::default(), None).unwrap();
     let log = LogStore::new(Arc::new(wal), failure);
-    let machine = StateMachine { store: Arc::new(store), floor: log.floor() };
+    let apply = Worker::start("conure-apply").unwrap();
+    let machine = StateMachine { store: Arc::new(store), floor: log.floor(), apply };
     (Lenient(log), machine)
 }
 

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::acknowledged::Acknowledged;
 use super::frame::{self, FRAME_MAX, FrameError, HELLO_MAX};
 use super::message::{Chunk, Failure, Greeting, Hello, RefusedHello, Request, Response};
-use crate::platform::TcpStream;
+use crate::platform::{self, TcpStream};
 
 /// Why a call to another member failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub(crate) enum CallError {
     Connect(std::io::Error),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// It was dialled in vain a moment ago.
+    #[error("it was not there a moment ago")]
+    Rests,
     #[error("{0}")]
     Refused(RefusedHello),
     #[error(transparent)]
@@ -38,7 +41,10 @@ pub(crate) enum CallError {
 impl CallError {
     /// Whether the other side is not there at all, so that trying at once again is of no use.
     pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Refused(_) | Self::Failed(_) | Self::LostEntries)
+        matches!(
+            self,
+            Self::Connect(_) | Self::Rests | Self::Refused(_) | Self::Failed(_) | Self::LostEntries
+        )
     }
 }
 
@@ -56,7 +62,7 @@ impl Connection {
     /// Dials `addr` and shakes hands, all within `patience`.
     pub(crate) async fn open(addr: &str, hello: &Hello, patience: Duration) -> Result<Self, CallError> {
         timeout(patience, async {
-            let stream = TcpStream::connect(addr).await.map_err(CallError::Connect)?;
+            let stream = platform::connect(addr).await.map_err(CallError::Connect)?;
             stream.set_nodelay(true).map_err(CallError::Connect)?;
             let mut stream = BufReader::new(stream);
             match &hello.introduction {

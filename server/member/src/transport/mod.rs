@@ -5,6 +5,7 @@
 
 pub(crate) mod acknowledged;
 pub(crate) mod connection;
+pub(crate) mod dials;
 pub(crate) mod frame;
 pub(crate) mod incoming;
 pub(crate) mod message;

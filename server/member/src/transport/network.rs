@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::acknowledged::{Acknowledged, Acknowledgements, Position};
 use super::connection::{CallError, Connection};
+use super::dials::Dials;
 use super::message::{Hello, Introduction, MAGIC, MINOR, PROTOCOL, Purpose, RefusedHello, Request, Response};
 use super::met::Met;
 use super::outgoing;
-use super::pipeline::{Appended, Pipeline};
+use super::pipeline::{Appended, Kept, Pipeline};
 use super::transfers::Transfers;
 use crate::raft::forks::Forks;
 use crate::raft::state_machine::SnapshotData;
@@ -67,6 +68,8 @@ pub(crate) struct Dialer {
     pub(crate) snapshot_rate: Option<u64>,
     /// Where the members are now: a link outlives a change of its target's address.
     pub(crate) addresses: Addresses,
+    /// Who is being dialled.
+    pub(crate) dials: Dials,
     /// The snapshots that are on their way.
     pub(crate) transfers: Transfers,
 }
@@ -158,7 +161,7 @@ impl Dialer {
         addr: &str,
         patience: Duration,
     ) -> Result<Connection, CallError> {
-        let opened = Connection::open(addr, &self.hello(Purpose::Cluster, target), patience).await;
+        let opened = self.dials.open(addr, self.hello(Purpose::Cluster, target), patience).await;
         self.heed(&opened);
         let connection = opened?;
         if let Some((boot, acknowledged)) = &connection.process {
@@ -234,7 +237,7 @@ pub(crate) struct Link {
     /// Where it was when the link was made.
     addr: String,
     role: Role,
-    pub(super) connection: Option<Connection>,
+    pub(super) connection: Option<Kept>,
 }
 
 impl Link {
@@ -244,10 +247,11 @@ impl Link {
 
     async fn call(&mut self, request: &Request, patience: Duration) -> Result<Response, CallError> {
         // Taken out while in use: a call that is dropped halfway leaves no half-used connection behind.
-        if let Some(mut used) = self.connection.take() {
-            match used.call(request, patience).await {
+        // One on which answers to others are owed is of no use.
+        if let Some(Kept { mut connection, .. }) = self.connection.take().filter(|kept| kept.owed == 0) {
+            match connection.call(request, patience).await {
                 Ok(answer) => {
-                    self.connection = Some(used);
+                    self.connection = Some(connection.into());
                     return Ok(answer);
                 }
                 // The other side may have restarted since: every request bears being asked twice.
@@ -257,7 +261,7 @@ impl Link {
         }
         let mut fresh = self.open(patience).await?;
         let answer = fresh.call(request, patience).await?;
-        self.connection = Some(fresh);
+        self.connection = Some(fresh.into());
         Ok(answer)
     }
 

@@ -43,13 +43,34 @@ pub(super) struct Pipeline<'link, S> {
     /// Whether `input` has ended.
     ended: bool,
     unanswered: VecDeque<Unanswered>,
-    /// Taken from the link, and given back once nothing is owed on it.
+    /// Taken from the link, and given back in the end.
     connection: Option<Connection>,
+    /// So many answers come first that nobody waits for any more.
+    owed: usize,
+    /// While part of a frame may be sent or received: given up then, the connection is of no more use.
+    torn: bool,
     /// Whether the connection was opened for what is unanswered now.
     fresh: bool,
     sent_at: Instant,
     /// When the oldest unanswered append is given up.
     deadline: Instant,
+}
+
+/// A connection between two uses. A member answers an append only once all that it took before is on its disk: whoever stops
+/// waiting for that, as heartbeats soon do, leaves the answer to come.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) connection: Connection,
+    /// So many answers are still to come.
+    pub(super) owed: usize,
+    /// When the first of them is given up, and the connection with it.
+    deadline: Instant,
+}
+
+impl From<Connection> for Kept {
+    fn from(connection: Connection) -> Self {
+        Self { connection, owed: 0, deadline: Instant::now() }
+    }
 }
 
 /// What happens next while appends are unanswered.
@@ -64,21 +85,31 @@ where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
 {
     pub(super) fn new(link: &'link mut Link, input: S) -> Self {
-        let connection = link.connection.take();
         let now = Instant::now();
-        let unanswered = VecDeque::new();
-        Self { link, input, ended: false, unanswered, connection, fresh: false, sent_at: now, deadline: now }
+        let (connection, owed, deadline) = match link.connection.take() {
+            Some(kept) => (Some(kept.connection), kept.owed, kept.deadline),
+            None => (None, 0, now),
+        };
+        Self {
+            link,
+            input,
+            ended: false,
+            unanswered: VecDeque::new(),
+            connection,
+            owed,
+            torn: false,
+            fresh: false,
+            sent_at: now,
+            deadline,
+        }
     }
 
-    /// The answers. Dropped before its end it leaves the link without a connection.
+    /// The answers. Dropped before its end it leaves the link the connection, on which answers are owed then.
     pub(super) fn answers(self) -> BoxStream<'link, Appended> {
         unfold(Some(self), |pipeline| async move {
             let mut pipeline = pipeline?;
             let answer = pipeline.next().await;
             let goes_on = matches!(answer, Some(Ok(Ok(_))));
-            if !goes_on && pipeline.unanswered.is_empty() {
-                pipeline.link.connection = pipeline.connection.take();
-            }
             Some((answer?, goes_on.then_some(pipeline)))
         })
         .boxed()
@@ -88,7 +119,7 @@ where
         match self.try_next().await {
             Ok(answer) => answer.map(Ok),
             Err(e) => {
-                self.connection = None;
+                self.forget();
                 Some(Err(e))
             }
         }
@@ -96,10 +127,10 @@ where
 
     async fn try_next(&mut self) -> Result<Option<StreamAppendResult<TypeConfig>>, RPCError<TypeConfig>> {
         loop {
-            let event = if self.unanswered.is_empty() {
-                if self.ended {
-                    return Ok(None);
-                }
+            if self.unanswered.is_empty() && self.ended {
+                return Ok(None);
+            }
+            let event = if self.unanswered.is_empty() && self.owed == 0 {
                 Event::Request(self.input.next().await)
             } else {
                 self.wait().await
@@ -107,6 +138,8 @@ where
             match event {
                 Event::Request(None) => self.ended = true,
                 Event::Request(Some(request)) => self.take(request).await?,
+                // Nobody waits for these answers: another connection may be better.
+                Event::Late if self.unanswered.is_empty() => self.forget(),
                 Event::Late => return Err(self.error(&CallError::Timeout(CALL_PATIENCE))),
                 Event::Answer => {
                     if let Some(answer) = self.receive().await? {
@@ -120,7 +153,8 @@ where
     /// Waits for the first sign of an answer, and for the next request as long as there is room for it.
     async fn wait(&mut self) -> Event {
         let bytes: usize = self.unanswered.iter().map(|append| append.frame.len()).sum();
-        let has_room = !self.ended && self.unanswered.len() < APPENDS_MAX && bytes <= APPENDS_BYTES_MAX;
+        let count = self.unanswered.len() + self.owed;
+        let has_room = !self.ended && count < APPENDS_MAX && bytes <= APPENDS_BYTES_MAX;
         let (input, next_at) = (&mut self.input, self.sent_at + SPACING);
         let answered = async {
             // Without one, which cannot be, that is found out at once.
@@ -145,14 +179,16 @@ where
         let (last, vote) = (append.entries.last().map(|entry| entry.log_id).or(prev), append.vote);
         let frame = frame::encode(&Request::Append(append), FRAME_MAX).map_err(|e| self.error(&e.into()))?;
         let now = Instant::now();
-        if self.unanswered.is_empty() {
+        if self.unanswered.is_empty() && self.owed == 0 {
             self.deadline = now + CALL_PATIENCE;
         }
         self.sent_at = now;
+        self.torn = true;
         let sent = match self.connection.as_mut() {
             Some(connection) => connection.send_frame(&frame, CALL_PATIENCE).await,
             None => Err(FrameError::Closed.into()),
         };
+        self.torn = false;
         self.unanswered.push_back(Unanswered { frame, prev, last, vote });
         match sent {
             Ok(()) => Ok(()),
@@ -165,15 +201,22 @@ where
         let Some(connection) = self.connection.as_mut() else {
             return Err(confused());
         };
-        let answer = match connection.answer(CALL_PATIENCE).await {
+        self.torn = true;
+        let answer = connection.answer(CALL_PATIENCE).await;
+        self.torn = false;
+        let answer = match answer {
             Ok(answer) => answer,
             Err(e) => return self.broken(e).await.map(|()| None),
         };
+        self.fresh = false;
+        self.deadline = Instant::now() + CALL_PATIENCE;
+        if self.owed > 0 {
+            self.owed -= 1;
+            return Ok(None);
+        }
         let Some(append) = self.unanswered.pop_front() else {
             return Err(confused());
         };
-        self.fresh = false;
-        self.deadline = Instant::now() + CALL_PATIENCE;
         match (answer, append.prev) {
             (Response::Append(AppendEntriesResponse::Success), _) => {
                 if let Some(last) = &append.last {
@@ -198,8 +241,17 @@ where
         if self.fresh || !matches!(error, CallError::Frame(_)) {
             return Err(self.error(&error));
         }
-        self.connection = None;
+        self.forget();
+        if self.unanswered.is_empty() {
+            return Ok(());
+        }
         self.send_again().await
+    }
+
+    /// Ends the connection, and with it what is owed on it.
+    fn forget(&mut self) {
+        self.connection = None;
+        self.owed = 0;
     }
 
     /// Opens a connection and sends on it all that is unanswered.
@@ -218,5 +270,15 @@ where
 
     fn error(&self, error: &CallError) -> RPCError<TypeConfig> {
         self.link.error(RPCTypes::AppendEntries, error)
+    }
+}
+
+impl<S> Drop for Pipeline<'_, S> {
+    fn drop(&mut self) {
+        if self.torn {
+            return;
+        }
+        let (owed, deadline) = (self.owed + self.unanswered.len(), self.deadline);
+        self.link.connection = self.connection.take().map(|connection| Kept { connection, owed, deadline });
     }
 }

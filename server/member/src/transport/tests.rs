@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::acknowledged::{Acknowledged, Acknowledgements, Position};
+use super::connection::CallError;
 use super::frame::{FRAME_MAX, HELLO_MAX, receive, send};
 use super::incoming::Incoming;
 use super::message::{Failure, Greeting, Hello, MINOR, RefusedHello, Request, Response};
@@ -84,13 +85,18 @@ fn dialer() -> Dialer {
         removed: CancellationToken::new(),
         other_version: Arc::default(),
         snapshot_rate: None,
+        dials: Default::default(),
         transfers: Default::default(),
         addresses: Addresses::default(),
     }
 }
 
+fn peer_at(addr: &str) -> Peer {
+    Peer { raft_addr: addr.to_owned(), ..Peer::default() }
+}
+
 async fn link(addr: String) -> Link {
-    dialer().new_client(8, &Peer { raft_addr: addr, ..Peer::default() }).await
+    dialer().new_client(8, &peer_at(&addr)).await
 }
 
 /// How each append that `link` is given ends: the index up to which the other side holds the log, or an error.
@@ -182,6 +188,131 @@ async fn appends_are_sent_and_begun_while_others_are_unanswered_and_in_order() {
     serving.await.unwrap();
 }
 
+/// As where its disk takes longer for a sync than a heartbeat waits.
+#[tokio::test]
+async fn a_member_that_answers_late_is_not_dialled_again_and_hears_every_append() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut link = link(listener.local_addr().unwrap().to_string()).await;
+    let slow = Arc::new(Slow { together: 12, begun: watch::Sender::default(), order: Mutex::default() });
+    let stop = CancellationToken::new();
+    let counters = Arc::new(Counters::default());
+    let serving = tokio::spawn(serve(listener, Arc::clone(&slow), Arc::clone(&counters), stop.clone()));
+    let mut begun = slow.begun.subscribe();
+    for index in 0..11 {
+        // Given up as soon as the other side has begun with it.
+        let heard = async {
+            begun.wait_for(|begun| *begun as u64 > index).await.unwrap();
+        };
+        tokio::select! {
+            ends = ends(&mut link, index..index + 1) => panic!("{ends:?}"),
+            () = heard => {}
+        }
+    }
+    // The answers that nobody waited for are none to this one.
+    assert_eq!(ends(&mut link, 11..12).await, [Ok(11)]);
+    assert_eq!(ends(&mut link, 12..14).await, [Ok(12), Ok(13)]);
+    assert_eq!(*slow.order.lock().unwrap(), (0..14).collect::<Vec<_>>());
+    assert_eq!(counters.accepted.load(Ordering::Relaxed), 1);
+    stop.cancel();
+    serving.await.unwrap();
+}
+
+/// It hears as many as may be unanswered, then none, and is dialled again once its answers are given up.
+#[tokio::test]
+async fn a_member_that_does_not_answer_is_not_sent_appends_without_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut link = link(listener.local_addr().unwrap().to_string()).await;
+    let count = u64::try_from(APPENDS_MAX).unwrap();
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let silent = tokio::spawn(async move {
+        let mut first = Peerless::accept(&listener).await;
+        loop {
+            tokio::select! {
+                request = receive(&mut first.0, FRAME_MAX) => {
+                    let Ok(request) = request else { break };
+                    heard.send(index_of(&request)).unwrap();
+                }
+                () = tokio::time::sleep(PATIENCE) => panic!("the connection stays"),
+            }
+        }
+        let mut second = Peerless::accept(&listener).await;
+        second.hears(count..count + 1).await;
+        second.says(AppendEntriesResponse::Success).await;
+        let _ = receive::<_, Request>(&mut second.0, FRAME_MAX).await;
+    });
+    for index in 0..count {
+        tokio::select! {
+            ends = ends(&mut link, index..index + 1) => panic!("{ends:?}"),
+            heard = hears.recv() => assert_eq!(heard, Some(index)),
+        }
+    }
+    assert_eq!(ends(&mut link, count..count + 1).await, [Ok(count)]);
+    drop(link);
+    silent.await.unwrap();
+    assert_eq!(hears.recv().await, None, "it was sent more");
+}
+
+/// A network that swallows everything, or a name that is not found: every heartbeat would begin another dial.
+#[tokio::test]
+async fn a_member_that_does_not_greet_is_dialled_once_however_many_give_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let dialer = dialer();
+    let first = async {
+        for index in 0..5 {
+            // Each a link of its own, as heartbeats, entries and votes have.
+            let mut link = dialer.clone().new_client(8, &peer_at(&addr)).await;
+            let given_up = timeout(Duration::from_millis(10), ends(&mut link, index..index + 1)).await;
+            assert!(given_up.is_err(), "{given_up:?}");
+        }
+    };
+    first.await;
+    // The one connection that there is serves whoever comes next.
+    let mut link = dialer.clone().new_client(8, &peer_at(&addr)).await;
+    let other = async {
+        let mut peer = Peerless::accept(&listener).await;
+        peer.hears(5..6).await;
+        peer.says(AppendEntriesResponse::Success).await;
+        peer
+    };
+    let (answered, _peer) = tokio::join!(ends(&mut link, 5..6), other);
+    assert_eq!(answered, [Ok(5)]);
+    let another = timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(another.is_err(), "it was dialled more than once");
+}
+
+#[tokio::test]
+async fn a_member_that_is_not_there_is_dialled_again_after_a_pause() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let dialer = dialer();
+    let open = async || dialer.open(8, &addr, PATIENCE).await;
+    assert!(matches!(open().await, Err(CallError::Connect(_))));
+    let (mut rested, mut tried) = (0, 0);
+    // Now and then a try is let through, and fails as the first one.
+    while rested == 0 || tried == 0 {
+        match open().await {
+            Err(CallError::Rests) => rested += 1,
+            _ => tried += 1,
+        }
+        tokio::task::yield_now().await;
+    }
+    let listener = TcpListener::bind(&addr).await.unwrap();
+    let opened = async {
+        loop {
+            match open().await {
+                Err(CallError::Rests) => tokio::task::yield_now().await,
+                opened => break opened,
+            }
+        }
+    };
+    let (opened, _peer) = tokio::join!(opened, Peerless::accept(&listener));
+    assert!(opened.is_ok());
+    // Not so another member at the same address.
+    assert!(!matches!(dialer.open(9, "127.0.0.1:1", PATIENCE).await, Err(CallError::Rests)));
+}
+
 /// The other end of a connection, told what to do.
 struct Peerless(BufReader<TcpStream>);
 
@@ -230,7 +361,12 @@ async fn a_member_of_another_major_version_refuses_with_its_version_and_is_told_
     let asking = async {
         let mut answers = Vec::new();
         for _ in 0..2 {
-            answers.push(dialer.ask(8, &addr, &Request::ReadIndex, PATIENCE).await);
+            answers.push(loop {
+                match dialer.ask(8, &addr, &Request::ReadIndex, PATIENCE).await {
+                    Err(CallError::Rests) => tokio::task::yield_now().await,
+                    answer => break answer,
+                }
+            });
         }
         answers
     };

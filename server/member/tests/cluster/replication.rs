@@ -282,3 +282,32 @@ async fn more_than_may_wait_is_refused_at_once() {
     }
     member.shutdown().await;
 }
+
+/// Lookups of names, for one, may hold all the threads that there are for work that blocks, for as long as a resolver is silent.
+#[test]
+fn writes_and_reads_go_on_while_no_thread_for_other_work_that_blocks_is_free() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (_places, members) = three().await;
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (taken, has_it) = tokio::sync::oneshot::channel();
+        let holder = tokio::task::spawn_blocking(move || {
+            taken.send(()).unwrap();
+            // Until the other end goes.
+            let _ = held.recv();
+        });
+        has_it.await.unwrap();
+        for i in 0..20 {
+            put(&[&members[0]], &format!("key{i}"), "v").await;
+            assert_eq!(get(&members[2], &format!("key{i}")).await.as_deref(), Some("v"));
+        }
+        drop(release);
+        holder.await.unwrap();
+        stop_all(members).await;
+    });
+}
