@@ -1,7 +1,7 @@
 //! `conure-db backup`: a running member's snapshot, verified, in a file.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{Read as _, Write};
 use std::path::Path;
 use std::time::Duration;
 
