@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const FILES_MAX: u64 = 65_536;
 /// How many connections are served at once: twice as many as changes may wait, so that it is those that are refused first.
 const SERVED_MAX: u64 = 8192;
-/// So many more are told that there are too many, save for those that ask how the member is. Further ones are closed at once.
+/// How many more are told that there are too many, or answered where they ask how the member is. Further ones are closed at once.
 const CROWDED_MAX: u64 = 256;
 /// How many connections the Raft port has at most.
 const RAFT_MAX: u64 = 512;
@@ -26,12 +26,12 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// As many as this process may have.
+    /// This process's budget.
     pub(crate) fn allowed() -> Self {
         Self::within(getrlimit(Resource::Nofile).current.unwrap_or(FILES_MAX))
     }
 
-    /// As many as go with so many files.
+    /// The budget of a process that may open that many files.
     fn within(files: u64) -> Self {
         let half = files / 2;
         let (crowded, raft) = (CROWDED_MAX.min(half / 8), RAFT_MAX.min(half / 4));

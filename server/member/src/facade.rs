@@ -62,7 +62,7 @@ pub struct Tuning {
     pub write_bytes_in_flight_max: usize,
     /// How fast a snapshot is sent, in bytes a second; `None` is as fast as it goes.
     pub snapshot_rate: Option<u64>,
-    /// With less than so many bytes free on the disk no puts are taken; `None` is as many as suit its size.
+    /// The free bytes on the disk below which no puts are taken; `None` derives them from its size.
     pub disk_reserve: Option<u64>,
     /// How many connections the Raft port takes at once.
     pub raft_connections_max: usize,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use super::ConfigError;
 use super::setting::{Key, Settings};
 
-/// A number, with quotes or without. What is no number is told with the other settings' errors, which name the key.
+/// A number, quoted or not, as its text: `resolve` parses it, and its errors name the key.
 #[derive(Debug)]
 struct Count(String);
 
@@ -67,7 +67,7 @@ fn parse(text: &str) -> Result<File, String> {
     if value.is_null() {
         return Ok(File::default());
     }
-    // Whoever writes a key means something by it, such as a template whose value is missing.
+    // A key without a value is a mistake, such as a template variable that was never set.
     if let Some((key, _)) =
         value.as_mapping().and_then(|mapping| mapping.iter().find(|(_, value)| value.is_null()))
     {

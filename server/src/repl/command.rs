@@ -59,7 +59,7 @@ pub(super) enum Quote {
 }
 
 impl Quote {
-    /// The same after so many bytes more. Quotes are ASCII: other bytes, whatever they are, change nothing.
+    /// The state after `bytes`. Quotes are ASCII, so the bytes of other characters change nothing.
     pub(super) fn after(self, bytes: &[u8]) -> Self {
         bytes.iter().fold(self, |quote, byte| match (quote, byte) {
             (Self::None, b'\'') => Self::Single,

@@ -379,6 +379,6 @@ fn where_it_cannot_go_is_said_before_anything_is_asked_for() {
             assert!(code == Some(2) && error.contains(named), "{command} {closed}: {code:?} {error}");
         }
     }
-    // To throw it away on purpose is no mistake.
+    // Output that is discarded on purpose is accepted: nobody listens, so the request fails.
     assert_eq!(shell("exec \"$1\" backup \"$2\" - >/dev/null").0, Some(1));
 }

@@ -1,4 +1,4 @@
-//! Members with few file descriptors, and many who connect.
+//! Members with few file descriptors and many idle connections.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::common::{DEADLINE, Node, until};
 
-/// So many puts on a member that makes a checkpoint every hundred: its log and its database open files meanwhile.
+/// Enough for several checkpoints, in which the log and the database open files.
 const PUTS: u32 = 350;
 
 /// A process that ends with its owner.
@@ -23,7 +23,7 @@ impl Drop for Limited {
     }
 }
 
-/// The member that `node` describes, with so many files at most.
+/// The member that `node` describes, with that limit of open files.
 fn limited(node: &Node, files: usize) -> Limited {
     let member = node.command();
     let child = Command::new("prlimit")
@@ -45,7 +45,7 @@ async fn put(stream: &mut TcpStream, number: u32) -> String {
     String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
-/// Connections that say nothing, as many as are taken of so many.
+/// Up to `count` connections that send nothing.
 async fn idle(address: &str, count: usize) -> Vec<TcpStream> {
     let mut idle = Vec::new();
     for _ in 0..count {

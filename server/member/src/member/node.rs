@@ -191,7 +191,8 @@ fn open(
         None => None,
         Some(bytes) => Some(Floor::decode(&bytes).ok_or("the tree's record of the log is unreadable")?),
     };
-    let options = conure_wal::Options { must_exist: floor.is_some(), ..Default::default() };
+    let segment_bytes = super::room::segment_bytes(dir);
+    let options = conure_wal::Options { must_exist: floor.is_some(), segment_bytes, ..Default::default() };
     let wal = platform::open_log(&dir.join(LOG_DIR), options, floor.as_ref())?;
     // The tree is made before the log: one that is missing beside a log is lost.
     if !had_tree && (wal.last_index().is_some() || wal.purged().is_some() || wal.vote().is_some()) {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use conure_io::Space;
+use conure_wal::SEGMENT_BYTES_MAX;
 
 use crate::facade::{Refusal, Tuning};
 
@@ -11,20 +12,22 @@ use crate::facade::{Refusal, Tuning};
 const COST_FACTOR: i64 = 4;
 const COST_MIN: i64 = 32 << 10;
 
-/// How much of a file system stays free: this part of it, but no less and no more than so many bytes. A large disk needs no more
-/// for that, and on a small one the least must not be most of it.
+/// The share of a file system that stays free, within the bounds below: a checkpoint and the writes under way need no more on a large
+/// disk than on a medium one.
 const RESERVE_PERCENT: u64 = 5;
 const RESERVE_MIN: u64 = 64 << 20;
 const RESERVE_MAX: u64 = 2 << 30;
-/// The least counts only as far as this part of a file system.
+/// The reserve is never more than this fraction of a file system, or a small volume would hold no data.
 const RESERVE_PARTS_MAX: u64 = 4;
+
+const SEGMENT_BYTES_SMALL: u32 = 8 << 20;
 
 /// Watches one file system. Short of room from the moment on that less than the reserve is free, until a quarter more
 /// than the reserve is.
 #[derive(Debug)]
 pub(crate) struct Room {
     dir: PathBuf,
-    /// The reserve that was asked for.
+    /// The reserve, if one was set.
     reserve: Option<u64>,
     /// What puts may still take before the file system is asked again.
     budget: AtomicI64,
@@ -38,10 +41,20 @@ fn is_short(was_short: bool, space: Space, reserve: u64) -> bool {
     space.free_bytes < if was_short { reserve.saturating_add(reserve / 4) } else { reserve }
 }
 
-/// Pure: what stays free of so many bytes where nothing else was asked for.
+/// Pure: the reserve of a file system of that size, unless one was set.
 fn usual_reserve(total_bytes: u64) -> u64 {
     let part = total_bytes / 100 * RESERVE_PERCENT;
     part.clamp(RESERVE_MIN, RESERVE_MAX).min(total_bytes / RESERVE_PARTS_MAX)
+}
+
+/// How large the log's files may grow in `dir`. They are removed only as a whole, so on a small file system they are small, but no less
+/// than twice the largest entry.
+pub(crate) fn segment_bytes(dir: &Path) -> u32 {
+    Space::at(dir).map_or(SEGMENT_BYTES_MAX, |space| segment_bytes_of(space.total_bytes))
+}
+
+fn segment_bytes_of(total_bytes: u64) -> u32 {
+    u32::try_from(total_bytes / 8).unwrap_or(u32::MAX).clamp(SEGMENT_BYTES_SMALL, SEGMENT_BYTES_MAX)
 }
 
 impl Room {
@@ -159,6 +172,15 @@ mod tests {
             (10 << 40, 2 << 30),
         ] {
             assert_eq!(usual_reserve(total), reserve, "{total}");
+        }
+    }
+
+    #[test]
+    fn small_file_systems_get_small_log_files() {
+        for (total, segment) in
+            [(0, 8_u32 << 20), (64 << 20, 8 << 20), (256 << 20, 32 << 20), (1 << 40, 64 << 20)]
+        {
+            assert_eq!(segment_bytes_of(total), segment, "{total}");
         }
     }
 

@@ -12,7 +12,7 @@ use super::*;
 /// A connection on which these pieces arrive, each by a read of its own at the earliest; then it ends. An empty piece is a wait.
 struct Arriving(VecDeque<Vec<u8>>);
 
-/// So many waits after the last byte: hyper ends a connection that is closed while a request is under way.
+/// How many waits follow the last byte: hyper ends a connection that is closed while a request is under way.
 const WAITS_AT_END: usize = 64;
 
 impl AsyncRead for Arriving {
