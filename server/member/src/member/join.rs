@@ -63,7 +63,11 @@ impl Core {
         };
         place(&node, node_id, &peer).await?;
         let old = owners.into_iter().map(|(id, _)| id).filter(|id| *id != node_id).collect();
-        promote(&node, node_id, request, &old).await
+        let progress = promote(&node, node_id, request, &old).await?;
+        if matches!(progress, JoinProgress::Voter(_)) {
+            node.dialer.transfers.caught_up(node_id);
+        }
+        Ok(progress)
     }
 }
 

@@ -89,6 +89,11 @@ impl Transfers {
         all.values().filter(|transfer| !transfer.overtaken).map(|transfer| transfer.index).min()
     }
 
+    /// The member `target` has caught up: what it was sent has served its purpose.
+    pub(crate) fn caught_up(&self, target: u64) {
+        self.all().retain(|id, transfer| *id != target || transfer.resting_since.is_none());
+    }
+
     /// The log is purged up to `upto`. The receivers that need more of it, those that were not known of before.
     pub(crate) fn overtake(&self, upto: u64) -> Vec<u64> {
         let mut all = self.all();
