@@ -13,8 +13,9 @@ use openraft::error::{ClientWriteError, RaftError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::core::Core;
+use super::files::{Files, LOG_DIR};
 use super::keeper;
-use super::node::{self, Files, LOG_DIR, Node};
+use super::node::{self, Node};
 use crate::facade::Refusal;
 use crate::failure::Fault;
 use crate::identity::{self, Identity, State};

@@ -7,6 +7,7 @@
 mod backup;
 mod calls;
 mod core;
+mod files;
 mod host;
 mod join;
 mod keeper;
@@ -34,7 +35,7 @@ use conure_client::api;
 pub use backup::Backup;
 pub use start::StartError;
 
-pub(crate) use node::LOG_DIR;
+pub(crate) use files::LOG_DIR;
 pub(crate) use start::{LOCK_FILE, take_lock};
 
 use crate::facade::{Consistency, JoinProgress, Leader, MemberConfig, ReadAnswer, Refusal};

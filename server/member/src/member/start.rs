@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::core::{Core, Counters};
+use super::files::LOG_DIR;
 use super::host::HostCore;
-use super::node::LOG_DIR;
 use super::room::Room;
 use crate::access;
 use crate::facade::MemberConfig;
