@@ -131,34 +131,60 @@ impl Faults {
 
     fn fault(&mut self, sim: &mut Sim<'_>, watch: &mut Watch, now_ms: u64) {
         let up = self.up();
-        let (a, b) = (pick(&mut self.random, &self.names), pick(&mut self.random, &self.names));
-        let (Some(a), Some(b)) = (a, b) else { return };
         match self.random.below(124) {
+            kind @ 0..=29 => self.end(sim, kind, &up, now_ms),
+            kind @ 30..=78 => self.network(sim, kind),
+            kind @ 79..=93 => self.slow(kind, &up),
+            94..=99 => {
+                if let Some(name) = pick(&mut self.random, &up)
+                    && may_lose(watch, &name)
+                {
+                    self.die(sim, &name, Death::Wipe, now_ms);
+                }
+            }
+            100..=111 => self.copies.keep(&mut self.random, &up, watch),
+            112..=115 => self.copies.start_twin(sim, &mut self.random, now_ms),
+            _ => {
+                if self.down.is_empty() && self.stopping.is_empty() {
+                    self.put_back(sim, watch, now_ms);
+                }
+            }
+        }
+    }
+
+    /// Ends the processes of one or all.
+    fn end(&mut self, sim: &mut Sim<'_>, kind: u64, up: &[String], now_ms: u64) {
+        match kind {
             0..=19 => {
-                if let Some(name) = pick(&mut self.random, &up) {
+                if let Some(name) = pick(&mut self.random, up) {
                     let death = if self.random.chance(70) { Death::PowerLoss } else { Death::Kill };
                     self.die(sim, &name, death, now_ms);
                 }
             }
             20..=25 => {
                 for name in up {
-                    self.die(sim, &name, Death::PowerLoss, now_ms);
+                    self.die(sim, name, Death::PowerLoss, now_ms);
                 }
             }
-            26..=29 => {
-                if let Some(name) = pick(&mut self.random, &up) {
-                    note!("{name} shall stop");
-                    let told = with(|world| {
-                        world
-                            .processes
-                            .get(&name)
-                            .is_some_and(|process| process.orders.send(Order::Stop).is_ok())
-                    });
-                    if told {
-                        self.stopping.insert(name);
-                    }
+            _ => {
+                let Some(name) = pick(&mut self.random, up) else { return };
+                note!("{name} is told to stop");
+                let told = with(|world| {
+                    let process = world.processes.get(&name);
+                    process.is_some_and(|process| process.orders.send(Order::Stop).is_ok())
+                });
+                if told {
+                    self.stopping.insert(name);
                 }
             }
+        }
+    }
+
+    /// Cuts, slows or repairs the network.
+    fn network(&mut self, sim: &mut Sim<'_>, kind: u64) {
+        let (a, b) = (pick(&mut self.random, &self.names), pick(&mut self.random, &self.names));
+        let (Some(a), Some(b)) = (a, b) else { return };
+        match kind {
             30..=37 if a != b => {
                 note!("{a} and {b} are cut off from each other");
                 sim.partition(a.as_str(), b.as_str());
@@ -167,14 +193,14 @@ impl Faults {
                 note!("nothing comes from {a} to {b}");
                 sim.partition_oneway(a.as_str(), b.as_str());
             }
-            48..=55 => {
+            30..=55 => {
                 note!("{a} is cut off");
                 for other in self.names.iter().filter(|other| **other != a) {
                     sim.partition(a.as_str(), other.as_str());
                 }
             }
             56..=69 => {
-                note!("the network is mended");
+                note!("the network is repaired");
                 for a in &self.names {
                     for b in self.names.iter().filter(|b| a != *b) {
                         sim.repair(a.as_str(), b.as_str());
@@ -187,36 +213,26 @@ impl Faults {
                 note!("messages are lost");
                 sim.set_fail_rate(0.002);
             }
-            74..=78 => {
+            _ => {
                 let ms = 50 + self.random.below(500);
                 note!("messages take up to {ms} ms");
                 sim.set_max_message_latency(Duration::from_millis(ms));
             }
-            79..=86 => {
-                let ms = 100 + self.random.below(3_000);
-                if let Some(name) = pick(&mut self.random, &up) {
-                    note!("the clock of {name} jumps by {ms} ms");
-                    with(|world| {
-                        world.processes.get(&name).map(|process| process.orders.send(Order::Jump(ms)))
-                    });
-                }
-            }
-            87..=93 => {
-                let ms =
-                    if self.random.chance(50) { self.plan.disk_ms_max } else { 50 + self.random.below(500) };
-                note!("the disk of {a} takes up to {ms} ms");
-                set_delay(&data_dir(&a), ms);
-            }
-            100..=111 => self.copies.keep(&mut self.random, &up, watch),
-            112..=115 => self.copies.start_twin(sim, &mut self.random, now_ms),
-            116.. if self.down.is_empty() && self.stopping.is_empty() => self.put_back(sim, watch, now_ms),
-            _ => {
-                if let Some(name) = pick(&mut self.random, &up)
-                    && may_lose(watch, &name)
-                {
-                    self.die(sim, &name, Death::Wipe, now_ms);
-                }
-            }
+        }
+    }
+
+    /// Makes a clock jump or a disk slow.
+    fn slow(&mut self, kind: u64, up: &[String]) {
+        if kind <= 86 {
+            let ms = 100 + self.random.below(3_000);
+            let Some(name) = pick(&mut self.random, up) else { return };
+            note!("the clock of {name} jumps by {ms} ms");
+            with(|world| world.processes.get(&name).map(|process| process.orders.send(Order::Jump(ms))));
+        } else if let Some(name) = pick(&mut self.random, &self.names) {
+            let slow = 50 + self.random.below(500);
+            let ms = if self.random.chance(50) { self.plan.disk_ms_max } else { slow };
+            note!("the disk of {name} takes up to {ms} ms");
+            set_delay(&data_dir(&name), ms);
         }
     }
 
