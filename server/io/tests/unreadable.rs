@@ -1,7 +1,7 @@
 //! A process ends in good order where a page of a map cannot be read. Each case is a process of its own: this test's program,
 //! started again.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;

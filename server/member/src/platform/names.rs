@@ -21,12 +21,14 @@ const LOOKUPS_MAX: usize = 32;
 
 /// What one lookup comes to; none while it is under way.
 type Answer = Option<Result<Arc<[SocketAddr]>, Arc<io::Error>>>;
+/// The addresses that were found last, if any.
+type Before = Option<Arc<[SocketAddr]>>;
 type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// What is known of one `HOST:PORT`.
 #[derive(Debug)]
 struct Known {
-    addresses: Option<Arc<[SocketAddr]>>,
+    addresses: Before,
     /// While it is looked up.
     under_way: Option<watch::Receiver<Answer>>,
     used: Instant,
@@ -88,7 +90,7 @@ impl Names {
     }
 
     /// Has `name` looked up, if that is not under way: the addresses of before, and where the answer comes.
-    fn ask(&self, name: &str) -> io::Result<(Option<Arc<[SocketAddr]>>, watch::Receiver<Answer>)> {
+    fn ask(&self, name: &str) -> io::Result<(Before, watch::Receiver<Answer>)> {
         let mut known = self.known();
         let under_way = known.values().filter(|known| known.under_way.is_some()).count();
         make_room(&mut known, name);
