@@ -185,6 +185,11 @@ impl Failure {
         }
     }
 
+    /// Whether anything failed.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     /// What failed, if anything did.
     pub(crate) fn get(&self) -> Option<Fault> {
         self.0.borrow().clone()

@@ -5,24 +5,32 @@ use std::time::Duration;
 use super::node::Node;
 use crate::transport::connection::{self, CallError, Connection};
 use crate::transport::message::{Identified, Introduced, MINOR_INTRODUCES, Purpose, Request, Response};
+use crate::transport::network::Dialer;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A release waits for a commit, an adoption for a new log.
 const INVITE_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Who is there? Of a member of an earlier version no more is known than what identifies it.
+pub(super) async fn identify(
+    dialer: &Dialer,
+    addr: &str,
+) -> Result<(Identified, Option<Introduced>), CallError> {
+    let hello = dialer.hello(Purpose::Identify, 0);
+    let mut connection = Connection::open(addr, &hello, PATIENCE).await?;
+    let request = if connection.minor >= MINOR_INTRODUCES { Request::Introduce } else { Request::Identify };
+    match connection.call(&request, PATIENCE).await? {
+        Response::Identified(who) => Ok((who, None)),
+        Response::Introduced(process) => Ok((process.who.clone(), Some(*process))),
+        Response::Failed(failure) => Err(CallError::Failed(failure)),
+        _ => Err(CallError::Confused),
+    }
+}
+
 impl Node {
-    /// Who is there? Of a member of an earlier version no more is known than what identifies it.
+    /// The same.
     pub(crate) async fn identify(&self, addr: &str) -> Result<(Identified, Option<Introduced>), CallError> {
-        let hello = self.dialer.hello(Purpose::Identify, 0);
-        let mut connection = Connection::open(addr, &hello, PATIENCE).await?;
-        let request =
-            if connection.minor >= MINOR_INTRODUCES { Request::Introduce } else { Request::Identify };
-        match connection.call(&request, PATIENCE).await? {
-            Response::Identified(who) => Ok((who, None)),
-            Response::Introduced(process) => Ok((process.who.clone(), Some(*process))),
-            Response::Failed(failure) => Err(CallError::Failed(failure)),
-            _ => Err(CallError::Confused),
-        }
+        identify(&self.dialer, addr).await
     }
 
     /// Asks a node of no or another cluster for something.

@@ -99,7 +99,7 @@ impl Core {
             }
             return Err(RefusedHello::Cluster(identity.cluster_id, identity.incarnation));
         }
-        if identity.state == State::Removed || identity.state == State::Released {
+        if matches!(identity.state, State::Removed | State::Released) || self.failure.is_set() {
             return Err(RefusedHello::NotServing);
         }
         let node = self.any_node().ok_or(RefusedHello::NotServing)?;
@@ -268,6 +268,10 @@ impl HostCore {
     }
 
     async fn answer_member(&self, node: &Arc<Node>, request: Request) -> Response {
+        // One that lost what it had acknowledged grants no vote while its process ends.
+        if self.0.failure.is_set() {
+            return stopped("its storage failed");
+        }
         match request {
             Request::Append(append) => {
                 if let Err(why) = plausible::append(node.identity.node_id, &append) {

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::calls::identify;
 use super::node::Node;
 use crate::raft::types::Peer;
 use crate::transport::connection::CallError;
@@ -16,7 +18,7 @@ use crate::transport::message::{Identified, Introduced, Introduction, RefusedHel
 /// Between two looks at a member that may have stopped.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// What was found at the address at which the cluster knows a member.
+/// What was found at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     /// The process that said hello.
@@ -25,8 +27,10 @@ enum Found {
     Twin,
     /// Somebody else.
     Stranger,
-    /// Nobody that could say: no answer, or one of an earlier version.
+    /// Nobody that could say: nothing listens there, the name is not known, or an earlier version answered.
     Nobody,
+    /// No answer so far.
+    Silence,
 }
 
 impl Found {
@@ -35,19 +39,23 @@ impl Found {
             Ok((who, _)) if who.node_id != id => Self::Stranger,
             Ok((_, Some(there))) if there.boot == boot => Self::Same,
             Ok((_, Some(_))) => Self::Twin,
+            Err(CallError::Timeout(_)) => Self::Silence,
             Ok((_, None)) | Err(_) => Self::Nobody,
         }
     }
 }
 
 /// Whether a process that says that it is dialled at `own_addr` is let in as the member that the cluster knows at `addr`.
-/// While that address does not answer, for example because its name does not resolve yet, its owner is believed.
-fn admit(found: Found, addr: &str, own_addr: &str) -> Result<(), RefusedHello> {
+///
+/// Where nobody there can say, it is believed if it claims that address: its name may not resolve yet, or mean something
+/// else here, as 127.0.0.1 does. It is not believed while an earlier process of the member was met and may only be silent.
+fn admit(found: Found, addr: &str, own_addr: &str, another_was_met: bool) -> Result<(), RefusedHello> {
     match found {
         Found::Same => Ok(()),
         Found::Twin => Err(RefusedHello::Copied(addr.to_owned())),
-        Found::Nobody if addr == own_addr => Ok(()),
-        Found::Stranger | Found::Nobody => Err(RefusedHello::Moved(addr.to_owned())),
+        Found::Nobody | Found::Stranger if addr == own_addr => Ok(()),
+        Found::Silence if addr == own_addr && !another_was_met => Ok(()),
+        Found::Nobody | Found::Stranger | Found::Silence => Err(RefusedHello::Moved(addr.to_owned())),
     }
 }
 
@@ -62,7 +70,7 @@ impl Node {
             let answers = match found {
                 Found::Same | Found::Stranger => return None,
                 Found::Twin => true,
-                Found::Nobody => self.answered_lately(id),
+                Found::Nobody | Found::Silence => self.answered_lately(id),
             };
             if !answers {
                 return None;
@@ -84,25 +92,71 @@ impl Node {
         if sender == self.identity.node_id {
             return Err(RefusedHello::Copied(self.dialer.raft_addr.clone()));
         }
-        if self.dialer.met.is(sender, process.boot) {
+        let met = self.dialer.met.get(sender);
+        if met.as_ref().is_some_and(|met| met.boot == process.boot) {
             return Ok(());
         }
         let Some(peer) = self.peers().remove(&sender) else { return Ok(()) };
-        // One that asks for a vote waits no longer for all of its answer.
-        let patience = self.tuning.election_timeout_min / 3;
-        let answer = timeout(patience, self.identify(&peer.raft_addr)).await;
-        let answer = answer.unwrap_or(Err(CallError::Timeout(patience)));
-        let found = Found::at(sender, process.boot, &answer);
-        let admitted = admit(found, &peer.raft_addr, &process.raft_addr);
-        if found == Found::Same {
-            self.dialer.met.set(sender, process.boot);
-        } else if let Err(why) = &admitted {
+        let (addr, own_addr) = (&peer.raft_addr, &process.raft_addr);
+        let mut found = self.look(sender, process.boot, addr).await;
+        if found == Found::Stranger && addr != own_addr {
+            // The cluster's address for the member is somebody else's now: it has moved, and is where it says, unless another
+            // process of it was met elsewhere and is there still.
+            let elsewhere = met.as_ref().map(|met| &met.addr).filter(|elsewhere| *elsewhere != own_addr);
+            found = match elsewhere {
+                Some(elsewhere) if self.look(sender, process.boot, elsewhere).await == Found::Twin => {
+                    Found::Twin
+                }
+                _ => match self.look(sender, process.boot, own_addr).await {
+                    Found::Same => Found::Same,
+                    _ => Found::Stranger,
+                },
+            };
+        }
+        let admitted = admit(found, addr, own_addr, met.is_some());
+        if let Err(why) = &admitted
+            && self.dialer.met.may_warn()
+        {
             tracing::warn!(
-                member = peer.name, known_at = peer.raft_addr, says = process.raft_addr, found = ?found, %why,
+                member = peer.name, known_at = addr, says = own_addr, ?found, %why,
                 "refused a process that has a member's data directory and is not found at its address"
             );
         }
         admitted
+    }
+
+    /// Which process of the member `id` is at `addr`, as far as can be said before a vote would be waited for in vain. What is
+    /// found later counts for the next hello.
+    async fn look(&self, id: u64, boot: u64, addr: &str) -> Found {
+        let patience = self.tuning.election_timeout_min / 3;
+        let turn = async {
+            loop {
+                match self.dialer.met.look(id) {
+                    Some(looking) => break looking,
+                    None => sleep(LOOK_AGAIN / 5).await,
+                }
+            }
+        };
+        let Ok(looking) = timeout(patience, turn).await else { return Found::Silence };
+        let (answer, looked) = oneshot::channel();
+        let (dialer, stop, addr) = (self.dialer.clone(), self.stop.clone(), addr.to_owned());
+        tokio::spawn(async move {
+            let asked = tokio::select! {
+                () = stop.cancelled() => return,
+                asked = identify(&dialer, &addr) => asked,
+            };
+            let found = Found::at(id, boot, &asked);
+            if found == Found::Same {
+                dialer.met.set(id, boot, addr);
+            }
+            drop(looking);
+            // Whoever asked may have gone.
+            let _ = answer.send(found);
+        });
+        match timeout(patience, looked).await {
+            Ok(Ok(found)) => found,
+            _ => Found::Silence,
+        }
     }
 }
 
@@ -112,14 +166,19 @@ mod tests {
 
     #[test]
     fn only_the_process_at_the_known_address_is_the_member() {
-        let refused = |found, own| admit(found, "known:1", own).unwrap_err();
-        for own in ["known:1", "other:1"] {
-            assert_eq!(admit(Found::Same, "known:1", own), Ok(()));
-            assert_eq!(refused(Found::Twin, own), RefusedHello::Copied("known:1".into()));
-            assert_eq!(refused(Found::Stranger, own), RefusedHello::Moved("known:1".into()));
+        let refused = |found, own, met| admit(found, "known:1", own, met).unwrap_err();
+        for (own, met) in [("known:1", true), ("known:1", false), ("other:1", true), ("other:1", false)] {
+            assert_eq!(admit(Found::Same, "known:1", own, met), Ok(()));
+            assert_eq!(refused(Found::Twin, own, met), RefusedHello::Copied("known:1".into()));
         }
-        // While nobody can say otherwise, the address that it claims decides.
-        assert_eq!(admit(Found::Nobody, "known:1", "known:1"), Ok(()));
-        assert_eq!(refused(Found::Nobody, "other:1"), RefusedHello::Moved("known:1".into()));
+        let moved = RefusedHello::Moved("known:1".into());
+        for found in [Found::Nobody, Found::Stranger, Found::Silence] {
+            // While nobody can say otherwise, the address that it claims decides.
+            assert_eq!(admit(found, "known:1", "known:1", false), Ok(()));
+            assert_eq!(refused(found, "other:1", false), moved);
+        }
+        assert_eq!(admit(Found::Nobody, "known:1", "known:1", true), Ok(()));
+        // The one that was met may be there, and slow to answer.
+        assert_eq!(refused(Found::Silence, "known:1", true), moved);
     }
 }

@@ -142,7 +142,7 @@ pub(crate) enum RefusedHello {
     Copied(String),
     /// The cluster knows the sender at this address, and does not find it there. From minor version 3 on.
     #[error(
-        "the cluster knows this member at {0:?}, where it is not found; join it again with its present address"
+        "the cluster knows this member at {0:?}, where it is not found; start it at that address, or join it again with its present one"
     )]
     Moved(String),
 }

@@ -168,7 +168,7 @@ impl Dialer {
             if !self.holds(acknowledged.as_ref()) {
                 return Err(CallError::LostEntries);
             }
-            self.met.set(target, *boot);
+            self.met.set(target, *boot, addr);
         }
         Ok(connection)
     }

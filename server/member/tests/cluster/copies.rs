@@ -137,3 +137,31 @@ async fn a_directory_with_nothing_but_its_identity_is_no_voter() {
         }
     }
 }
+
+/// The cluster knows each at the other's address. Neither is a copy, and one of them must lead, or nobody could join them again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_swapped_their_addresses_elect_a_leader_that_learns_the_new_ones() {
+    let (mut places, members) = three().await;
+    put(&[&members[0]], "x", "1").await;
+    stop_all(members).await;
+    let (second, third) = (places[1].config.raft_addr.clone(), places[2].config.raft_addr.clone());
+    for (place, addr) in places[1..].iter_mut().zip([third, second]) {
+        (place.config.raft_addr, place.config.raft_advertise_addr) = (addr.clone(), addr);
+    }
+    let members = [places[0].start().await, places[1].start().await, places[2].start().await];
+    for place in &places[1..] {
+        eventually("a leader learns the address", async || {
+            let request = place.join_request();
+            for member in &members {
+                if matches!(member.join(&request).await, Ok(conure_member::JoinProgress::Voter(_))) {
+                    return true;
+                }
+            }
+            false
+        })
+        .await;
+    }
+    put(&members.iter().collect::<Vec<_>>(), "y", "2").await;
+    same_state(&members).await;
+    stop_all(members.to_vec()).await;
+}
