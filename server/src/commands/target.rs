@@ -5,7 +5,6 @@
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, fcntl_getfl};
@@ -14,28 +13,17 @@ use super::CommandError;
 
 /// Refuses a standard output that would lose what is written to it, or show a person what is not text.
 pub(super) fn check_standard_output(text: bool) -> Result<(), CommandError> {
-    let refused = |reason: &str| {
-        Err(CommandError::Unusable(format!(
-            "standard output {reason}; name a file, or send it to one with >"
-        )))
-    };
-    let out = io::stdout();
+    let out = super::standard_output()?;
     if !text && out.is_terminal() {
-        return refused("is a terminal, and this is not text");
+        let reason =
+            "standard output is a terminal, and this is not text; name a file, or send it to one with >";
+        return Err(CommandError::Unusable(reason.to_owned()));
     }
-    // The standard library opens /dev/null for both ways where the process was started without a standard output.
     match fcntl_getfl(&out).map(|flags| flags & OFlags::RWMODE) {
-        Ok(OFlags::WRONLY) => Ok(()),
-        Ok(OFlags::RDWR) if !is_null(&out) => Ok(()),
-        Ok(OFlags::RDWR) | Err(_) => refused("is closed"),
-        Ok(_) => refused("is not open for writing"),
+        Ok(OFlags::WRONLY | OFlags::RDWR) => Ok(()),
+        Ok(_) => Err(super::output_failed(io::Error::other("it is not open for writing"))),
+        Err(error) => Err(super::output_failed(error.into())),
     }
-}
-
-fn is_null(out: &io::Stdout) -> bool {
-    let null = fs::metadata("/dev/null");
-    let same = |null: fs::Metadata| rustix::fs::fstat(out).is_ok_and(|out| out.st_rdev == null.rdev());
-    null.is_ok_and(|null| null.file_type().is_char_device() && same(null))
 }
 
 /// A file that gets its content all at once.

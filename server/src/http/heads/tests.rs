@@ -1,3 +1,5 @@
+//! Any bytes, in any pieces: hyper never sees a head that was not looked at, and sees all else as it came.
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
