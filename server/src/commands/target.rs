@@ -137,6 +137,7 @@ impl Drop for Unfinished<'_> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::os::unix::fs::FileTypeExt as _;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
