@@ -87,11 +87,24 @@ pub(super) async fn member_of_a_lost_node_starts_over_on_another(world: &mut Wor
     world.told(&[("MemberReplaced", &leader)]).await?;
     world.cluster.patch(json!({"spec": {"tolerations": null, "repair": null}})).await?;
     world.settled().await?;
-    // Two members are on one node now, which cannot be drained before they are apart again.
+    // Two members are on one node now, which cannot be drained before they are apart again. Until its kubelet was heard again no
+    // pod is placed on the node that was lost.
+    takes_pods(world, &node).await?;
     replace(world, &leader).await?;
     let back = world.cluster.node_of(&leader).await?;
     ensure!(back == node, "{leader} was replaced on {back}, beside another member, although {node} has none");
     voters_are(world, 3).await
+}
+
+/// Waits until pods may be placed on the node again.
+async fn takes_pods(world: &World, node: &str) -> Result<()> {
+    until(&format!("{node} takes pods"), PATIENCE, async || {
+        let columns = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}{.spec.taints}"#;
+        let said = world.access.kubectl(&["get", "node", node, "--output", columns]).await?;
+        ensure!(said.trim() == "True", "it is Ready or not, with its taints: {said}");
+        Ok(())
+    })
+    .await
 }
 
 pub(super) async fn follower_with_damaged_data_starts_over_by_itself(world: &mut World) -> Result<()> {
