@@ -114,7 +114,7 @@ impl Tool {
         }
         let mut child = command.spawn().unwrap();
         drop(command);
-        // A pipe for answers is read in the end, else the command would wait for ever; one for lines is not.
+        // A pipe for answers is read in the end, else the command would wait forever; one for lines is not.
         match other_end {
             OtherEnd::Reader(mut reader) if stream == 1 => {
                 let mut all = Vec::new();
