@@ -194,6 +194,7 @@ mod tests {
             is_leader: true,
             leader: "c-bootstrap-0".into(),
             leader_raft_addr: String::new(),
+            raft_addr: String::new(),
             leader_http_addr: String::new(),
             node_id: "c-bootstrap-0".into(),
             role: Role::Data,

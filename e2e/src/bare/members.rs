@@ -340,6 +340,7 @@ async fn status(State(member): State<Member>) -> Answer {
     ok(Status {
         is_leader: leader == life.name,
         leader_raft_addr: address.clone().unwrap_or_default(),
+        raft_addr: String::new(),
         leader_http_addr: address.unwrap_or_default().replace(":7001", ":8081"),
         leader,
         node_id: life.name.clone(),

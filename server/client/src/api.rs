@@ -51,6 +51,9 @@ pub struct Status {
     pub leader_http_addr: String,
     /// This member's name.
     pub node_id: String,
+    /// Where this member says that other members dial it; empty from earlier versions.
+    #[serde(default)]
+    pub raft_addr: String,
     /// This member's role.
     pub role: Role,
     /// The current Raft term.

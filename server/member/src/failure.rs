@@ -140,6 +140,14 @@ impl Drop for Tell<'_> {
     }
 }
 
+/// Runs a task until it ends, or `stop` does.
+pub(crate) async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = task => {}
+    }
+}
+
 impl Failure {
     /// Says what failed; the first one stays.
     pub(crate) fn set(&self, fault: impl Into<Fault>) {

@@ -237,6 +237,7 @@ fn requests_are_as_kept() {
         Request::HeldByAll,
         Request::ResumableSnapshot { vote: vote(), meta: meta(), with_data: false, id: 0xfeed },
         Request::Introduce,
+        Request::Readdress { raft_addr: "node1.example:7001".into() },
     ] {
         // A new request needs a sample above.
         let name = match &request {
@@ -254,6 +255,7 @@ fn requests_are_as_kept() {
             Request::HeldByAll => "held-by-all",
             Request::ResumableSnapshot { .. } => "resumable-snapshot",
             Request::Introduce => "introduce",
+            Request::Readdress { .. } => "readdress",
         };
         golden(&format!("request-{name}"), &request);
     }

@@ -159,6 +159,10 @@ impl Host for HostCore {
         match (session, request) {
             (_, Request::Identify) => Response::Identified(self.0.identified()),
             (_, Request::Introduce) => Response::Introduced(Box::new(self.0.introduced())),
+            (_, Request::Readdress { raft_addr }) => match self.0.readdress(&raft_addr).await {
+                Ok(()) => Response::Done,
+                Err(refusal) => Response::Failed(failure_of(&refusal)),
+            },
             (Session::Invite, Request::Release { by }) => self.0.release(&by).await,
             (Session::Invite, Request::Adopt { cluster_id, incarnation, name }) => {
                 self.0.adopt(&cluster_id, incarnation, &name).await
@@ -316,6 +320,7 @@ impl HostCore {
             Request::HeldByAll => Response::HeldByAll(held_by_all(node)),
             Request::Identify
             | Request::Introduce
+            | Request::Readdress { .. }
             | Request::Release { .. }
             | Request::Adopt { .. }
             | Request::Snapshot { .. }

@@ -71,7 +71,7 @@ impl Core {
     }
 }
 
-fn check(request: &JoinRequest) -> Result<(), Refusal> {
+pub(super) fn check(request: &JoinRequest) -> Result<(), Refusal> {
     if request.id.is_empty() || request.id.len() > NAME_LEN_MAX {
         return Err(Refusal::Invalid(format!(
             "ID has {} bytes; give the member's name, 1 to {NAME_LEN_MAX} bytes",
@@ -88,7 +88,7 @@ fn check(request: &JoinRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn identify(node: &Node, addr: &str) -> Result<(Identified, Option<Introduced>), Refusal> {
+pub(super) async fn identify(node: &Node, addr: &str) -> Result<(Identified, Option<Introduced>), Refusal> {
     node.identify(addr)
         .await
         .map_err(|e| Refusal::Unreachable { addr: addr.to_owned(), reason: e.to_string() })
@@ -103,7 +103,11 @@ async fn lives(node: &Node, id: u64, peer: &Peer) -> bool {
 }
 
 /// Refuses a process that has a member's directory and is not that member any more, or whose data comes from another recovery.
-async fn admit_process(node: &Node, request: &JoinRequest, process: &Introduced) -> Result<(), Refusal> {
+pub(super) async fn admit_process(
+    node: &Node,
+    request: &JoinRequest,
+    process: &Introduced,
+) -> Result<(), Refusal> {
     let (who, addr) = (&process.who, &request.raft_addr);
     if who.cluster_id == node.identity.cluster_id
         && let Some(incarnation) = process.forks.parting_from(&node.store.applied().forks)
@@ -139,19 +143,27 @@ async fn admit_process(node: &Node, request: &JoinRequest, process: &Introduced)
     }
 }
 
+/// Whether it takes itself for a member of this cluster.
+fn belongs(node: &Node, who: &Identified) -> bool {
+    let own = &node.identity;
+    who.state == State::Member && who.cluster_id == own.cluster_id && who.incarnation == own.incarnation
+}
+
+/// Whether it is a member of this cluster, and was not removed.
+pub(super) fn is_ours(node: &Node, who: &Identified) -> bool {
+    belongs(node, who) && !node.store.applied().removed.contains(&who.node_id)
+}
+
 /// Makes the node at the other end one of this cluster's, and gives its node id.
 async fn take_over(node: &Node, request: &JoinRequest, mut who: Identified) -> Result<u64, Refusal> {
     let addr = &request.raft_addr;
     let (cluster_id, incarnation) = (&node.identity.cluster_id, node.identity.incarnation);
-    let ours = |who: &Identified| {
-        who.state == State::Member && who.cluster_id == *cluster_id && who.incarnation == incarnation
-    };
     let left_behind =
         who.state == State::Member && who.cluster_id == *cluster_id && who.incarnation < incarnation;
-    if ours(&who) && !node.store.applied().removed.contains(&who.node_id) {
+    if is_ours(node, &who) {
         return Ok(who.node_id);
     }
-    if ours(&who) || left_behind {
+    if belongs(node, &who) || left_behind {
         // It was removed, or left behind by a recovery, and did not hear of it yet: it hears so now, and comes back as
         // a new member.
         node.farewell(addr, who.node_id).await;
@@ -214,7 +226,7 @@ async fn settled(node: &Node, addr: &str, old: u64) -> Result<Identified, Refusa
 }
 
 /// Makes it a learner, or updates what is known of it.
-async fn place(node: &Node, id: u64, peer: &Peer) -> Result<(), Refusal> {
+pub(super) async fn place(node: &Node, id: u64, peer: &Peer) -> Result<(), Refusal> {
     match node.peers().get(&id) {
         Some(known) if known == peer => Ok(()),
         Some(_) => node.change(ChangeMembers::SetNodes(BTreeMap::from([(id, peer.clone())]))).await,

@@ -12,7 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::core::Core;
 use super::node::Node;
-use crate::failure::Fault;
+use super::{moved, reach};
+use crate::failure::{Fault, until};
 use crate::raft::store::Store;
 use crate::transport::message::{Request, Response};
 
@@ -26,44 +27,42 @@ const COMPACT_BYTES_MIN: u64 = 4 << 20;
 /// Two slow disks do not pass leadership to and fro more often than that.
 const SLOW_DISK_PAUSE: Duration = Duration::from_secs(30);
 
-/// Starts the keeper of one life, and who watches Raft; they end with it.
+/// Starts what runs by itself in one life; it ends with it.
 pub(crate) fn spawn(core: &Arc<Core>, node: &Arc<Node>) {
+    // None of these ends before the life does.
     let supervise = |name, task: Pin<Box<dyn Future<Output = ()> + Send>>| {
         let stop = node.stop.clone();
-        let until_stop = {
-            let stop = stop.clone();
-            async move {
-                tokio::select! { () = stop.cancelled() => {}, () = task => {} }
-            }
-        };
-        core.tasks.spawn(core.failure.clone().supervise(name, stop, until_stop));
+        core.tasks.spawn(core.failure.clone().supervise(name, stop.clone(), until(stop, task)));
     };
     supervise("keeper", Box::pin(keep(Arc::clone(core), Arc::clone(node))));
     supervise("Raft", Box::pin(watch_raft(Arc::clone(core), Arc::clone(node))));
-    let greeting = Arc::clone(node);
-    core.tasks.spawn(async move {
-        let stop = greeting.stop.clone();
-        tokio::select! { () = stop.cancelled() => {}, () = greet_all(&greeting) => {} }
-    });
-    let waiting = Arc::clone(node);
-    core.tasks.spawn(async move {
-        let stop = waiting.stop.clone();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            recovered = waiting.raft.wait_for_recovery(None) => if recovered.is_ok() {
-                waiting.set_recovered();
-            }
-        }
-    });
+    supervise("own address", Box::pin(moved::keep_known(Arc::clone(core), Arc::clone(node))));
+    supervise("way to the leader", Box::pin(reach::watch(Arc::clone(node))));
+    let once = |name, task: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let (failure, stop) = (core.failure.clone(), node.stop.clone());
+        core.tasks.spawn(async move {
+            failure.catch(name, until(stop, task)).await;
+        });
+    };
+    once("greeting", Box::pin(greet_all(Arc::clone(node))));
+    once("catching up", Box::pin(catch_up(Arc::clone(node))));
+}
+
+/// Notes when the state is as new as it was before this process began.
+async fn catch_up(node: Arc<Node>) {
+    if node.raft.wait_for_recovery(None).await.is_ok() {
+        node.set_recovered();
+    }
 }
 
 /// Greets all members once: those that led hear that this process is the member, and say what it had acknowledged to them.
-async fn greet_all(node: &Node) {
+async fn greet_all(node: Arc<Node>) {
     let own = node.identity.node_id;
     let others = node.peers().into_iter().filter(|(id, _)| *id != own);
+    let dialer = &node.dialer;
     let greetings = others.map(|(id, peer)| async move {
         // One that is not there now has nothing to say, or says it when it dials.
-        let _ = node.dialer.open(id, &peer.raft_addr, GREETING_PATIENCE).await;
+        let _ = dialer.open(id, &peer.raft_addr, GREETING_PATIENCE).await;
     });
     futures::future::join_all(greetings).await;
 }

@@ -13,8 +13,10 @@ mod join;
 mod keeper;
 mod leading;
 mod lives;
+mod moved;
 mod node;
 mod own;
+mod reach;
 mod reads;
 mod remove;
 mod room;
@@ -115,6 +117,14 @@ impl Member {
     pub async fn leader_is_lost(&self, leader: &Leader) {
         if let Ok(node) = self.core.node() {
             node.leader_is_lost(&leader.id).await;
+        }
+    }
+
+    /// The member called `name` may be found at the Raft address `addr`, where the cluster's membership has it elsewhere and
+    /// nobody is there: all members may have moved at once. Not remembered over a restart.
+    pub fn hint_address(&self, name: &str, addr: &str) {
+        if let Some(node) = self.core.any_node() {
+            node.dialer.addresses.hint(name, addr);
         }
     }
 

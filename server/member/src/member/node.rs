@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::core::Core;
 use super::files::Files;
 use super::own::OwnData;
+use super::reach::Reach;
 use super::rounds::{IndexRound, ROUND_PATIENCE, Rounds};
 use crate::facade::{Leader, Tuning};
 use crate::failure::Fault;
@@ -24,10 +25,11 @@ use crate::raft::state_machine::StateMachine;
 use crate::raft::store::Store;
 use crate::raft::types::{Peer, TypeConfig, Vote};
 use crate::transport::acknowledged::Acknowledgements;
+use crate::transport::addresses::Addresses;
 use crate::transport::dials::Dials;
 use crate::transport::incoming::Parked;
 use crate::transport::met::Met;
-use crate::transport::network::{Addresses, Dialer, Estranged};
+use crate::transport::network::{Dialer, Estranged};
 use crate::transport::transfers::Transfers;
 
 /// How often a request looks whether the leader it waits for is there, or still is.
@@ -54,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) leads: Rounds<IndexRound>,
     /// A snapshot that broke off on its way in.
     pub(crate) parked: Parked,
+    /// Whether this member can dial its leader.
+    pub(crate) reach: Reach,
     /// Whether the state is at least as new as it was before this process began.
     pub(crate) recovered: AtomicBool,
     /// While the database is made shorter.
@@ -118,6 +122,7 @@ pub(crate) async fn start(core: &Core, identity: Identity, files: Files) -> Resu
         reads,
         leads,
         parked: Parked::default(),
+        reach: Reach::default(),
         recovered: AtomicBool::new(false),
         compacting: AtomicBool::new(false),
         stop,

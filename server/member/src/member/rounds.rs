@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::node::ConureRaft;
-use crate::failure::Failure;
+use crate::failure::{Failure, until};
 use crate::transport::connection::{CallError, Connection};
 use crate::transport::message::{Request, Response};
 use crate::transport::network::Dialer;
@@ -54,10 +54,7 @@ impl<R: Round> Rounds<R> {
             }
         };
         tokio::spawn(async move {
-            let until_stop = async {
-                tokio::select! { () = stop.cancelled() => {}, () = work => {} }
-            };
-            failure.catch(name, until_stop).await;
+            failure.catch(name, until(stop, work)).await;
         });
         Self { waiting }
     }

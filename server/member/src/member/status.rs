@@ -39,6 +39,7 @@ impl Core {
             leader_raft_addr,
             leader_http_addr,
             node_id: identity.name,
+            raft_addr: self.config.raft_advertise_addr.clone(),
             role: self.config.role,
             term: metrics.as_ref().map_or(0, |metrics| metrics.current_term),
             revision: applied.as_ref().map_or(0, |applied| applied.revision),
@@ -68,6 +69,11 @@ impl Core {
         }
         if metrics.state == ServerState::Learner {
             return Err("still a learner; its join is not complete".into());
+        }
+        if metrics.state != ServerState::Leader
+            && let Some(why) = node.reach.why_not()
+        {
+            return Err(node.dialer.estranged.why().unwrap_or(why));
         }
         Ok(())
     }

@@ -70,7 +70,12 @@ impl Node {
             let answers = match found {
                 Found::Same | Found::Stranger => return None,
                 Found::Twin => true,
-                Found::Nobody | Found::Silence => self.answered_lately(id),
+                // The very process may have answered, where a hint led to it.
+                Found::Nobody | Found::Silence => {
+                    let met = self.dialer.met.get(id);
+                    let same = met.is_some_and(|met| met.boot == process.boot && met.addr == addr);
+                    !same && self.answered_lately(id)
+                }
             };
             if !answers {
                 return None;
@@ -112,6 +117,13 @@ impl Node {
                     _ => Found::Stranger,
                 },
             };
+        }
+        // An operator says that it may be where it says: there, and nowhere else that can be asked.
+        if matches!(found, Found::Nobody | Found::Stranger | Found::Silence)
+            && self.dialer.addresses.hinted(sender).as_ref() == Some(own_addr)
+            && self.look(sender, process.boot, own_addr).await == Found::Same
+        {
+            found = Found::Same;
         }
         let admitted = admit(found, addr, own_addr, met.is_some());
         if let Err(why) = &admitted

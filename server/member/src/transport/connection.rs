@@ -39,6 +39,14 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
+    /// Whether the member was not found at that address: nobody is there, or somebody else.
+    pub(crate) fn is_of_somebody_else(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(_) | Self::Timeout(_) | Self::Frame(_) | Self::Refused(RefusedHello::Target(_))
+        )
+    }
+
     /// Whether the other side is not there at all, so that trying at once again is of no use.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(

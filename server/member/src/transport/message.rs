@@ -142,7 +142,8 @@ pub(crate) enum RefusedHello {
     Copied(String),
     /// The cluster knows the sender at this address, and does not find it there. From minor version 3 on.
     #[error(
-        "the cluster knows this member at {0:?}, where it is not found; start it at that address, or join it again with its present one"
+        "the cluster knows this member at {0:?}, where it is not found; start it at that address, or start the others with a \
+         --join that lists its present one"
     )]
     Moved(String),
 }
@@ -218,6 +219,10 @@ pub(crate) enum Request {
     },
     /// As [`Request::Identify`], and which process of which data is there. From minor version 3 on.
     Introduce,
+    /// A member is dialled at `raft_addr` now; the leader looks who is there. From minor version 3 on.
+    Readdress {
+        raft_addr: String,
+    },
 }
 
 /// The answer to a [`Request`].

@@ -4,6 +4,7 @@
 //! allocation beyond a frame's bound.
 
 pub(crate) mod acknowledged;
+pub(crate) mod addresses;
 pub(crate) mod connection;
 pub(crate) mod dials;
 pub(crate) mod frame;

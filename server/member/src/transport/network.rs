@@ -1,6 +1,5 @@
 //! What openraft needs of the network: links to the other members.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,6 +18,7 @@ use openraft::{OptionalSend, RPCTypes};
 use tokio_util::sync::CancellationToken;
 
 use super::acknowledged::{Acknowledged, Acknowledgements, Position};
+use super::addresses::Addresses;
 use super::connection::{CallError, Connection};
 use super::dials::Dials;
 use super::message::{Hello, Introduction, MAGIC, MINOR, PROTOCOL, Purpose, RefusedHello, Request, Response};
@@ -102,22 +102,6 @@ impl Estranged {
     }
 }
 
-/// The Raft addresses of the members by node id.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Addresses(Arc<RwLock<BTreeMap<u64, String>>>);
-
-impl Addresses {
-    /// Takes over what the membership says.
-    pub(crate) fn set(&self, peers: BTreeMap<u64, Peer>) {
-        let known = peers.into_iter().map(|(id, peer)| (id, peer.raft_addr)).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = known;
-    }
-
-    fn get(&self, id: u64) -> Option<String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
-    }
-}
-
 impl Dialer {
     /// The first frame to the member `target`.
     pub(crate) fn hello(&self, purpose: Purpose, target: u64) -> Hello {
@@ -154,14 +138,18 @@ impl Dialer {
         self.open(target, addr, patience).await?.call(request, patience).await
     }
 
-    /// Opens a connection to a member of the cluster.
+    /// Opens a connection to the member `target`, which the membership has at `addr`.
     pub(crate) async fn open(
         &self,
         target: u64,
         addr: &str,
         patience: Duration,
     ) -> Result<Connection, CallError> {
+        let addr = &self.addresses.next(target, addr);
         let opened = self.dials.open(addr, self.hello(Purpose::Cluster, target), patience).await;
+        if opened.as_ref().is_err_and(CallError::is_of_somebody_else) {
+            self.addresses.not_found(target, addr);
+        }
         self.heed(&opened);
         let connection = opened?;
         if let Some((boot, acknowledged)) = &connection.process {
@@ -242,7 +230,7 @@ pub(crate) struct Link {
 
 impl Link {
     fn addr(&self) -> String {
-        self.dialer.addresses.get(self.target).unwrap_or_else(|| self.addr.clone())
+        self.dialer.addresses.known(self.target).unwrap_or_else(|| self.addr.clone())
     }
 
     async fn call(&mut self, request: &Request, patience: Duration) -> Result<Response, CallError> {
@@ -372,7 +360,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
             return Err(StreamingError::Unreachable(Unreachable::new(&CallError::NothingToSend)));
         };
         let with_data = self.role == Role::Data;
-        let addr = self.addr();
+        let addr = self.dialer.addresses.next(self.target, &self.addr());
         tracing::info!(to = %addr, last = ?snapshot.meta.last_log_id, with_data, "sending a snapshot");
         let rate = self.dialer.snapshot_rate;
         let _sending = self.dialer.transfers.begin(self.target, view.applied.index());

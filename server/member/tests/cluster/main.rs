@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+mod addresses;
 mod arbiter;
 mod copies;
 mod data_dir;
