@@ -16,6 +16,8 @@ use conure_wal::{Floor, Options, Wal};
 
 const IMAGES: u64 = 1_200;
 const IMAGES_PER_RUN: u64 = 40;
+/// What a disk never tears, in bytes.
+const SECTOR: u64 = 512;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
@@ -85,7 +87,8 @@ fn random_steps(random: &mut Random, model: &Model, number: u64) -> Vec<Step> {
         3 if random.chance(10) => vec![Step::Purge(next + random.below(5), Bytes::from_static(b"snapshot"))],
         _ => (0..1 + random.below(4))
             .map(|more| {
-                let len = if random.chance(20) { 3000 } else { random.below(400) };
+                // Only what takes several sectors can be torn.
+                let len = if random.chance(50) { 3000 } else { random.below(400) };
                 let mut payload = format!("{number}/{}", next + more).into_bytes();
                 payload.resize(payload.len() + usize::try_from(len).unwrap(), b'.');
                 Step::Append(conure_wal::Entry { index: next + more, payload: Bytes::from(payload) })
@@ -149,7 +152,14 @@ fn acknowledged_work_survives_every_power_loss() {
         disk.clear_faults();
         for _ in 0..IMAGES_PER_RUN.min(images - taken) {
             taken += 1;
-            let prefix = before + usize::try_from(random.below((disk.ops() - before) as u64 + 1)).unwrap();
+            let mut moment =
+                || before + usize::try_from(random.below((disk.ops() - before) as u64 + 1)).unwrap();
+            let mut prefix = moment();
+            // Every other one at a moment, if chance finds one, when more is under way than one sector.
+            if taken % 2 == 0 {
+                let tearable = (0..16).map(|_| moment()).find(|at| disk.unsynced_bytes(*at) > 2 * SECTOR);
+                prefix = tearable.unwrap_or(prefix);
+            }
             let image_seed = random.next_u64();
             let image = disk.crash_image(prefix, image_seed).unwrap();
             let (wal, recovered) = Wal::open(Arc::new(image.clone()), tiny(), run.floor_by(prefix))

@@ -89,6 +89,19 @@ pub(super) fn replay(
     (files.into_iter().map(|file| file.bytes).collect(), names)
 }
 
+/// The bytes that were written to files after their last syncs, at the end of the first `prefix_len` operations.
+pub(super) fn unsynced_bytes(journal: &Journal, prefix_len: usize) -> u64 {
+    let mut pending: BTreeMap<usize, u64> = BTreeMap::new();
+    for op in journal.ops.iter().take(prefix_len) {
+        match op {
+            Op::Write { inode, bytes, .. } => *pending.entry(*inode).or_default() += bytes.len() as u64,
+            Op::Sync { inode } => _ = pending.remove(inode),
+            Op::SetLen { .. } | Op::FailedSync { .. } | Op::Name(_) | Op::SyncDir => {}
+        }
+    }
+    pending.values().sum()
+}
+
 /// The files and names as programs see them after the first `prefix_len` operations, synced or not.
 pub(super) fn seen(journal: &Journal, prefix_len: usize) -> (Vec<Vec<u8>>, BTreeMap<String, usize>) {
     let mut files = journal.base_files.clone();

@@ -90,6 +90,11 @@ impl SimDisk {
         Self::with_files(files, names)
     }
 
+    /// How many bytes were written and not synced after the first `prefix_len` operations: what a power loss then can tear.
+    pub fn unsynced_bytes(&self, prefix_len: usize) -> u64 {
+        crash::unsynced_bytes(&self.state().journal, prefix_len)
+    }
+
     /// What another process finds when the one that uses this disk is killed after the first `prefix_len`
     /// operations: everything written is seen, and is as durable as it was. The operations go on counting from there.
     pub fn kill_image(&self, prefix_len: usize) -> io::Result<SimDisk> {
