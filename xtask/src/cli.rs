@@ -51,7 +51,8 @@ enum Chore {
         /// The folder with conure-db, repl and conure-operator.
         #[arg(long, value_name = "DIR", conflicts_with = "from_source")]
         binaries: Option<PathBuf>,
-        /// Compile inside containers, as the Dockerfiles say, and keep nothing: only whether it works is of interest.
+        /// Compile inside containers, as the Dockerfiles say, and keep nothing: only whether it works is of interest. To be
+        /// run after a change of the Dockerfiles or of the locked packages; ten minutes.
         #[arg(long)]
         from_source: bool,
     },

@@ -24,10 +24,10 @@ const OPERATOR_BASE: Base =
     Base { name: "base-operator", packages: "base-files,libc6,libgcc-s1,ca-certificates", dockerfile: "" };
 
 /// The Dockerfiles, by their paths in the checkout.
-pub(crate) const DOCKERFILES: [&str; 2] = ["Dockerfile.server", "Dockerfile.operator"];
+const DOCKERFILES: [&str; 2] = ["Dockerfile.server", "Dockerfile.operator"];
 
 /// Builds both images as someone with nothing but the checkout would, all stages in containers.
-pub(crate) fn build_from_source() -> Result<()> {
+fn build_from_source() -> Result<()> {
     for (dockerfile, base) in DOCKERFILES.into_iter().zip([SERVER_BASE, OPERATOR_BASE]) {
         let source = Source { checkout: root(), dockerfile, base };
         step(format!("compiling inside a container, as {dockerfile} says"), |step| {

@@ -1,7 +1,6 @@
 //! `cargo xtask test`: every check, in the order in which it is cheapest to fail. A check that fails does not stop those
 //! that do not need it.
 
-mod build_stage;
 mod charts;
 pub(crate) mod end_to_end;
 mod leftovers;
@@ -71,13 +70,10 @@ fn kubernetes(report: &mut Report) {
             charts::ON_KUBERNETES,
             end_to_end::NAME,
             end_to_end::DEMONSTRATION,
-            build_stage::NAME,
         ]);
     };
     charts::check(report, &tools);
     charts::check_with_their_judges(report);
     leftovers::check(report, Instance::TEST, &tools);
     end_to_end::check(report, Instance::TEST, &tools);
-    // Last: it is the longest, and fails only with the Dockerfiles.
-    build_stage::check(report);
 }
