@@ -69,7 +69,7 @@ pub(super) async fn bootstrap(State(app): State<App>, request: Request) -> Resul
 /// Checks a request here, and does it here or has the leader do it.
 async fn on_leader<T, F, R>(app: &App, request: Request, act: F) -> Result<Response, Problem>
 where
-    T: DeserializeOwned + Send,
+    T: DeserializeOwned + std::fmt::Debug + Send,
     F: FnOnce(Member, T) -> R,
     R: Future<Output = Result<Response, Refusal>> + Send + 'static,
 {
@@ -79,7 +79,7 @@ where
     if let Some(leader) = app.leader_elsewhere().await? {
         return Ok(elsewhere(app, &leader, &parts, bytes).await);
     }
-    tracing::info!(path = parts.uri.path(), "administration");
+    tracing::info!(path = parts.uri.path(), ?request, "administration");
     match to_the_end(act(app.member()?.clone(), request)).await? {
         Ok(response) => Ok(response),
         Err(refusal) => {

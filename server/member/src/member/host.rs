@@ -196,8 +196,9 @@ impl Host for HostCore {
         if let Err(why) = plausible::announced(own, &vote, &meta, agreed.as_ref()) {
             return Err(Box::new(self.refused_snapshot(&why)));
         }
+        let upto = meta.last_log_id.as_ref().map_or(0, |last| last.index());
         if !plausible::is_news(&meta, agreed.as_ref()) {
-            tracing::info!(last = ?meta.last_log_id, "a snapshot has nothing that is not here");
+            tracing::info!(upto, "a snapshot has nothing that is not here");
             return Err(Box::new(Response::Snapshot(SnapshotResponse::new(known))));
         }
         let superseded = node.parked.supersede();
@@ -210,7 +211,7 @@ impl Host for HostCore {
                 return Ok(parked);
             }
             if let Ok(turn) = timeout(LOOK_FOR_TURN, node.store.incoming()).await {
-                tracing::info!(last = ?meta.last_log_id, with_data, "a snapshot comes in");
+                tracing::info!(upto, with_data, "a snapshot comes in");
                 return Ok(Incoming::begin(&node.store, vote, meta, with_data, id, turn, superseded));
             }
         }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::core::Core;
 use super::node::Node;
-use super::{moved, reach};
+use super::{moved, news, reach};
 use crate::failure::{Fault, until};
 use crate::raft::store::Store;
 use crate::transport::message::{Request, Response};
@@ -38,6 +38,7 @@ pub(crate) fn spawn(core: &Arc<Core>, node: &Arc<Node>) {
     supervise("Raft", Box::pin(watch_raft(Arc::clone(core), Arc::clone(node))));
     supervise("own address", Box::pin(moved::keep_known(Arc::clone(core), Arc::clone(node))));
     supervise("way to the leader", Box::pin(reach::watch(Arc::clone(node))));
+    supervise("news", Box::pin(news::tell(Arc::clone(node))));
     let once = |name, task: Pin<Box<dyn Future<Output = ()> + Send>>| {
         let (failure, stop) = (core.failure.clone(), node.stop.clone());
         core.tasks.spawn(async move {
@@ -163,7 +164,7 @@ async fn hand_over(node: &Node) {
     let caught_up =
         node.successors().into_iter().find(|id| held(id).is_some() && held(id) == metrics.last_log_index);
     if let Some(successor) = caught_up {
-        tracing::info!(successor, "this arbiter was elected and hands over");
+        tracing::info!(successor = node.name(successor), "this arbiter was elected and hands over");
         // Where it fails, the next change of the figures tries again.
         let _ = node.raft.trigger().transfer_leader(successor).await;
     }
@@ -185,7 +186,7 @@ impl SlowDisk {
         let Some(successor) = node.successors().into_iter().find(|id| node.matched(*id) > own) else {
             return;
         };
-        tracing::warn!(successor, "the log's disk is slow or does not answer; this leader hands over");
+        tracing::warn!(successor = node.name(successor), "the log's disk is slow or does not answer; this leader hands over");
         self.handed_over = Some(Instant::now());
         // Where it fails, the next time tries again.
         let _ = node.raft.trigger().transfer_leader(successor).await;
@@ -271,11 +272,9 @@ fn needed(node: &Node, by_entries: u64) -> Option<u64> {
 
 /// Says whose snapshot will be out of date when it arrives, since no more log may be kept for it.
 fn tell_overtaken(node: &Node, upto: u64, keep_bytes: u64) {
-    let peers = node.peers();
     for id in node.dialer.transfers.overtake(upto) {
-        let name = peers.get(&id).map_or_else(|| id.to_string(), |peer| peer.name.clone());
         tracing::warn!(
-            member = name,
+            member = node.name(id),
             keep_bytes,
             "a member is sent a snapshot and needs more log after it than is kept, so that it will need another one; raise \
              --snapshot-rate on all members, or write less until it has caught up"

@@ -88,6 +88,14 @@ impl Node {
         self.peers().into_iter().filter(|(_, peer)| peer.name == name).collect()
     }
 
+    /// What the member `id` is called, to whoever reads of it.
+    pub(crate) fn name(&self, id: u64) -> String {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let peer = metrics.membership_config.membership().get_node(&id);
+        peer.map_or_else(|| id.to_string(), |peer| peer.name.clone())
+    }
+
     /// Who of these votes.
     pub(crate) fn voters_of(&self, ids: impl IntoIterator<Item = u64>) -> BTreeSet<u64> {
         let metrics = self.raft.metrics();

@@ -269,13 +269,17 @@ impl Core {
         if identity.state != State::Member {
             return;
         }
-        identity.state = state;
+        identity.state = state.clone();
         if self.become_(identity).is_err() {
             return;
         }
         if let Some(node) = self.any_node() {
             self.end_life(&node).await;
         }
-        tracing::warn!("{}", self.why_not_in_cluster());
+        match state {
+            // The cluster that asked for it takes it over at once.
+            State::Released => tracing::info!("{}", self.why_not_in_cluster()),
+            _ => tracing::warn!("{}", self.why_not_in_cluster()),
+        }
     }
 }

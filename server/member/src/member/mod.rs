@@ -14,6 +14,7 @@ mod keeper;
 mod leading;
 mod lives;
 mod moved;
+mod news;
 mod node;
 mod own;
 mod reach;

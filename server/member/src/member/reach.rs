@@ -54,6 +54,11 @@ impl Reach {
         state.failing = Some(Failing { since, leader, why });
     }
 
+    /// Whether some leader was reached, or this member led.
+    pub(super) fn was_reached(&self) -> bool {
+        self.state().reached
+    }
+
     /// Why the leader is not reached, in one line for users.
     pub(crate) fn why_not(&self) -> Option<String> {
         let state = self.state();

@@ -59,6 +59,11 @@ impl Addresses {
         }
     }
 
+    /// What the member `id` is called, to whoever reads of it.
+    pub(crate) fn name(&self, id: u64) -> String {
+        self.read().get(&id).map_or_else(|| id.to_string(), |place| place.name.clone())
+    }
+
     /// What the membership says of `id`.
     pub(crate) fn known(&self, id: u64) -> Option<String> {
         self.read().get(&id).map(|place| place.addr.clone())

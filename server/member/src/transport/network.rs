@@ -150,7 +150,7 @@ impl Dialer {
         if opened.as_ref().is_err_and(CallError::is_of_somebody_else) {
             self.addresses.not_found(target, addr);
         }
-        self.heed(&opened);
+        self.heed(target, &opened);
         let connection = opened?;
         if let Some((boot, acknowledged)) = &connection.process {
             if !self.holds(acknowledged.as_ref()) {
@@ -171,7 +171,7 @@ impl Dialer {
         !lost
     }
 
-    fn heed<T>(&self, answer: &Result<T, CallError>) {
+    fn heed<T>(&self, target: u64, answer: &Result<T, CallError>) {
         match answer {
             Err(CallError::Refused(RefusedHello::Removed)) => self.removed.cancel(),
             Err(CallError::Refused(RefusedHello::Cluster(id, incarnation))) if *id == self.cluster_id => {
@@ -181,6 +181,7 @@ impl Dialer {
                 if !self.other_version.swap(true, Ordering::Relaxed) =>
             {
                 tracing::error!(
+                    member = self.addresses.name(target),
                     theirs,
                     ours = PROTOCOL,
                     "a member speaks another version of the protocol and refuses this one; upgrade the older one"
@@ -190,7 +191,8 @@ impl Dialer {
                 why @ (RefusedHello::Fork(_) | RefusedHello::Copied(_) | RefusedHello::Moved(_)),
             )) => self.estranged.set(why),
             Err(CallError::Refused(RefusedHello::LostEntries)) => {
-                tracing::error!("a member lost entries that it had acknowledged to this one, and ends");
+                let member = self.addresses.name(target);
+                tracing::error!(member, "a member lost entries that it had acknowledged to this one, and ends");
             }
             Ok(_) => self.estranged.clear(),
             _ => {}
@@ -361,7 +363,8 @@ impl RaftNetworkV2<TypeConfig> for Link {
         };
         let with_data = self.role == Role::Data;
         let addr = self.dialer.addresses.next(self.target, &self.addr());
-        tracing::info!(to = %addr, last = ?snapshot.meta.last_log_id, with_data, "sending a snapshot");
+        let (member, upto) = (self.dialer.addresses.name(self.target), view.applied.index());
+        tracing::info!(member, upto, with_data, "sending a snapshot");
         let rate = self.dialer.snapshot_rate;
         let _sending = self.dialer.transfers.begin(self.target, view.applied.index());
         let sending = outgoing::send(&addr, &hello, vote, snapshot.meta, &view, with_data, rate);
@@ -369,7 +372,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
             sent = sending => sent.inspect(|_| view.shelf.forget(&view)).map_err(|e| {
                 // The next try goes on with the same, as far as the other side remembers it.
                 view.shelf.keep(&view);
-                tracing::warn!(to = %addr, error = %e, "a snapshot did not arrive");
+                tracing::warn!(member, to = %addr, error = %e, "a snapshot did not arrive");
                 match self.error(RPCTypes::InstallSnapshot, &e) {
                     RPCError::Timeout(e) => StreamingError::Timeout(e),
                     RPCError::Unreachable(e) => StreamingError::Unreachable(e),
