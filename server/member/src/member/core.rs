@@ -16,6 +16,7 @@ use super::room::Room;
 use crate::facade::{MemberConfig, Refusal};
 use crate::failure::{Failure, Fault};
 use crate::identity::{Identity, State};
+use crate::platform;
 use crate::transport::server;
 
 /// How long a stopping member waits for another to take over, and for its requests to end.
@@ -55,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) boot: u64,
     /// Keeps a second process away as long as it is open: until the member has stopped.
     pub(crate) lock: std::sync::Mutex<Option<Arc<dyn File>>>,
+    /// The lock, to see whether the directory is still this one.
+    pub(crate) held: platform::Held,
     pub(crate) identity: RwLock<Identity>,
     /// The present life in a cluster, if there is one.
     pub(crate) node: RwLock<Option<Arc<Node>>>,
@@ -111,6 +114,18 @@ impl Core {
 
     pub(crate) fn set_node(&self, node: Option<Arc<Node>>) {
         *self.node.write().unwrap_or_else(PoisonError::into_inner) = node;
+    }
+
+    /// Fails where the data directory was removed or replaced: the files that are open would be written to and read, and be gone
+    /// with the process.
+    pub(crate) fn check_directory(&self) {
+        if self.held.is_gone() && !self.failure.is_set() {
+            self.failure.set(Fault::from(format!(
+                "data_dir {:?} was removed or replaced while this member ran, and what it writes would be lost; put the directory \
+                 back, or remove the member and join it again with an empty one",
+                self.dir.display().to_string()
+            )));
+        }
     }
 
     /// One line that says why this member belongs to no cluster.

@@ -54,7 +54,7 @@ impl Core {
                 ));
             }
         }
-        let node_id = take_over(&node, request, who.clone()).await?;
+        let node_id = take_over(&node, request, who.clone(), process.as_ref()).await?;
         let peer = Peer {
             name: request.id.clone(),
             raft_addr: request.raft_addr.clone(),
@@ -143,60 +143,90 @@ pub(super) async fn admit_process(
     }
 }
 
-/// Whether it takes itself for a member of this cluster.
-fn belongs(node: &Node, who: &Identified) -> bool {
+/// Whether it takes itself for a member of this cluster. Whoever founds a cluster may have given it the same id.
+fn claims(node: &Node, who: &Identified) -> bool {
     let own = &node.identity;
     who.state == State::Member && who.cluster_id == own.cluster_id && who.incarnation == own.incarnation
 }
 
 /// Whether it is a member of this cluster, and was not removed.
 pub(super) fn is_ours(node: &Node, who: &Identified) -> bool {
-    belongs(node, who) && !node.store.applied().removed.contains(&who.node_id)
+    claims(node, who) && node.peers().contains_key(&who.node_id) && !was_removed(node, who.node_id)
+}
+
+fn was_removed(node: &Node, id: u64) -> bool {
+    node.store.applied().removed.contains(&id)
+}
+
+/// Whether it was taken over by a leader of this cluster, and the change that makes it a member was not committed: it has no
+/// log yet, or follows a member of this cluster.
+fn was_adopted(node: &Node, who: &Identified, process: Option<&Introduced>) -> bool {
+    let Some(process) = process else { return who.revision == 0 };
+    match process.position.and_then(|position| position.vote) {
+        None => true,
+        Some(vote) => {
+            let leader = vote.leader_id.node_id;
+            node.peers().contains_key(&leader) || was_removed(node, leader)
+        }
+    }
 }
 
 /// Makes the node at the other end one of this cluster's, and gives its node id.
-async fn take_over(node: &Node, request: &JoinRequest, mut who: Identified) -> Result<u64, Refusal> {
+async fn take_over(
+    node: &Node,
+    request: &JoinRequest,
+    mut who: Identified,
+    process: Option<&Introduced>,
+) -> Result<u64, Refusal> {
     let addr = &request.raft_addr;
     let (cluster_id, incarnation) = (&node.identity.cluster_id, node.identity.incarnation);
+    let removed = claims(node, &who) && was_removed(node, who.node_id);
     let left_behind =
         who.state == State::Member && who.cluster_id == *cluster_id && who.incarnation < incarnation;
-    if is_ours(node, &who) {
+    if claims(node, &who) && !removed && (is_ours(node, &who) || was_adopted(node, &who, process)) {
         return Ok(who.node_id);
     }
-    if belongs(node, &who) || left_behind {
+    if removed || left_behind {
         // It was removed, or left behind by a recovery, and did not hear of it yet: it hears so now, and comes back as
         // a new member.
         node.farewell(addr, who.node_id).await;
         who = settled(node, addr, who.node_id).await?;
     } else if matches!(who.state, State::Member | State::Founding) {
-        let foreign = |detail: String| {
-            conflict(
-                "foreign-cluster",
-                format!(
-                    "member {:?} at {addr:?} belongs to cluster {:?} (incarnation {}), not to this cluster {cluster_id:?} \
-                     (incarnation {incarnation}): {detail}; its data is kept",
-                    request.id, who.cluster_id, who.incarnation
-                ),
-            )
-        };
-        if who.revision > 0 || who.cluster_id == *cluster_id {
-            return Err(foreign(
-                "it holds data of its own; empty its data directory before you join it".into(),
-            ));
-        }
-        let asked = Request::Release { by: cluster_id.clone() };
-        match node.invite(addr, who.node_id, &asked).await {
-            Ok(Response::Released) => {}
-            Ok(Response::Failed(Failure::Conflict { detail, .. })) => return Err(foreign(detail)),
-            Ok(Response::Failed(failure)) => return Err(unreachable(addr, &CallError::Failed(failure))),
-            Ok(_) => return Err(unreachable(addr, &CallError::Confused)),
-            Err(e) => return Err(unreachable(addr, &e)),
-        }
+        release(node, request, &who).await?;
     }
     let adopt = Request::Adopt { cluster_id: cluster_id.clone(), incarnation, name: request.id.clone() };
     match node.invite(addr, who.node_id, &adopt).await {
         Ok(Response::Adopted { node_id }) => Ok(node_id),
         Ok(Response::Failed(Failure::Conflict { detail, .. })) => Err(conflict("foreign-cluster", detail)),
+        Ok(Response::Failed(failure)) => Err(unreachable(addr, &CallError::Failed(failure))),
+        Ok(_) => Err(unreachable(addr, &CallError::Confused)),
+        Err(e) => Err(unreachable(addr, &e)),
+    }
+}
+
+/// Has the only member of another cluster let go of it, where it holds nothing.
+async fn release(node: &Node, request: &JoinRequest, who: &Identified) -> Result<(), Refusal> {
+    let addr = &request.raft_addr;
+    let (cluster_id, incarnation) = (&node.identity.cluster_id, node.identity.incarnation);
+    let foreign = |detail: String| {
+        let which = if claims(node, who) { "another cluster of the same id," } else { "cluster" };
+        conflict(
+            "foreign-cluster",
+            format!(
+                "member {:?} at {addr:?} belongs to {which} {:?} (incarnation {}), not to this cluster {cluster_id:?} \
+                 (incarnation {incarnation}): {detail}; its data is kept",
+                request.id, who.cluster_id, who.incarnation
+            ),
+        )
+    };
+    // A later incarnation of this cluster is where the others went on.
+    if who.revision > 0 || (who.cluster_id == *cluster_id && who.incarnation != incarnation) {
+        return Err(foreign("it holds data of its own; empty its data directory before you join it".into()));
+    }
+    let asked = Request::Release { by: cluster_id.clone() };
+    match node.invite(addr, who.node_id, &asked).await {
+        Ok(Response::Released) => Ok(()),
+        Ok(Response::Failed(Failure::Conflict { detail, .. })) => Err(foreign(detail)),
         Ok(Response::Failed(failure)) => Err(unreachable(addr, &CallError::Failed(failure))),
         Ok(_) => Err(unreachable(addr, &CallError::Confused)),
         Err(e) => Err(unreachable(addr, &e)),

@@ -128,6 +128,7 @@ async fn keep(core: Arc<Core>, node: Arc<Node>) {
             if node.leads_now() && node.role == Role::Data {
                 slow.hand_over(&node).await;
             }
+            core.check_directory();
             node.parked.sweep();
             node.store.shelf.sweep();
             let short = core.room.look();

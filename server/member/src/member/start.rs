@@ -71,9 +71,12 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
         .map_err(|source| StartError::Bind { addr: config.raft_addr.clone(), source })?;
     let tuning = config.tuning.clone();
     let room = Arc::new(Room::new(&dir, &tuning));
+    let held = platform::Held::at(dir.join(LOCK_FILE))
+        .map_err(|e| data_dir(&dir, format!("cannot be looked at: {e}"), access::mend(&dir, &e)))?;
     let core = Arc::new(Core {
         config,
         dir,
+        held,
         boot: new_node_id(),
         lock: std::sync::Mutex::new(Some(lock)),
         identity: RwLock::new(identity.clone()),

@@ -1,6 +1,7 @@
 //! The machine that the process runs on.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,33 @@ pub(crate) fn directory(path: &Path) -> io::Result<Arc<dyn Disk>> {
 /// The directory `path`, which is looked at and not made.
 pub(crate) fn present_directory(path: &Path) -> Arc<dyn Disk> {
     Arc::new(RealDisk::present(path))
+}
+
+/// A file by its identity, which its path may lose.
+#[derive(Debug)]
+pub(crate) struct Held {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Held {
+    /// The file that is at `path` now.
+    pub(crate) fn at(path: PathBuf) -> io::Result<Self> {
+        let found = std::fs::metadata(&path)?;
+        Ok(Self { path, device: found.dev(), inode: found.ino() })
+    }
+
+    /// Whether its path leads to something else now, or to nothing. A path that cannot be looked at is not known to.
+    pub(crate) fn is_gone(&self) -> bool {
+        match std::fs::metadata(&self.path) {
+            Ok(found) => (found.dev(), found.ino()) != (self.device, self.inode),
+            Err(error) => matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::StaleNetworkFileHandle
+            ),
+        }
+    }
 }
 
 /// A file that is made and removed again, to see whether that can be done.

@@ -188,3 +188,24 @@ async fn a_directory_that_cannot_be_and_an_address_that_is_taken_are_refused() {
     let refused = Member::start(place.config.clone()).await;
     assert!(matches!(refused, Err(StartError::Bind { addr, .. }) if addr == place.config.raft_addr));
 }
+
+/// Its files stay open, and what it acknowledged would be gone with the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_directory_is_removed_or_replaced_ends_and_says_so() {
+    for replaced in [false, true] {
+        let place = Place::new("node1").bootstrap();
+        let member = place.start().await;
+        leads(&member).await;
+        put(&[&member], "a", "1").await;
+        let away = tempfile::tempdir().unwrap();
+        std::fs::rename(place.dir.path(), away.path().join("data")).unwrap();
+        if replaced {
+            copy_dir(&away.path().join("data"), place.dir.path());
+        }
+        let fault = tokio::time::timeout(PATIENCE, member.failed()).await.expect("it goes on in files that are gone");
+        assert!(fault.text.contains("was removed or replaced") && !fault.damaged, "{fault}");
+        assert!(member.put(bytes("b"), bytes("2")).await.is_err());
+        member.halt().await;
+        std::fs::create_dir_all(place.dir.path()).unwrap();
+    }
+}

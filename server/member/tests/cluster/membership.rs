@@ -257,3 +257,69 @@ async fn a_join_that_takes_long_says_how_far_it_is_and_goes_on_when_repeated() {
     assert!(get(&members[1], "key199").await.is_some());
     stop_all(members.to_vec()).await;
 }
+
+/// Members of two clusters that were founded under one id.
+async fn namesakes() -> (Vec<Place>, Vec<Member>) {
+    let mut places = vec![Place::new("node1").bootstrap(), Place::new("node2").bootstrap()];
+    let mut members = Vec::new();
+    for place in &mut places {
+        place.config.cluster_id = Some("prod".into());
+        members.push(place.start().await);
+        leads(members.last().unwrap()).await;
+    }
+    (places, members)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_cluster_of_the_same_id_is_absorbed_where_it_is_pristine_and_refused_where_it_holds_data() {
+    for (first, second) in [(0, 1), (3, 1), (1, 3), (2, 2)] {
+        let (places, members) = namesakes().await;
+        for number in 0..first {
+            put(&[&members[0]], &format!("first{number}"), "1").await;
+        }
+        for number in 0..second {
+            put(&[&members[1]], &format!("second{number}"), "2").await;
+        }
+        let refused = members[0].join(&places[1].join_request()).await.unwrap_err();
+        let text = refused.to_string();
+        assert_eq!(kind(Err::<(), _>(refused)), "foreign-cluster");
+        assert!(text.contains("another cluster of the same id"), "{text}");
+        assert_eq!(members[0].raft_config().members.len(), 1);
+        assert_eq!(get(&members[1], "second0").await.as_deref(), Some("2"));
+        stop_all(members).await;
+    }
+    let (places, members) = namesakes().await;
+    put(&[&members[0]], "a", "1").await;
+    join(&members[0], &places[1]).await;
+    assert_eq!(get(&members[1], "a").await.as_deref(), Some("1"));
+    same_state(&members).await;
+    stop_all(members).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_first_member_that_founds_its_cluster_again_is_let_in_only_while_it_is_pristine() {
+    let (places, mut members) = three_of(|mut place| {
+        place.config.cluster_id = Some("prod".into());
+        place
+    })
+    .await;
+    put(&[&members[0]], "a", "1").await;
+    members.remove(0).halt().await;
+    places[0].wipe();
+    let founder = places[0].start().await;
+    leads(&founder).await;
+    put(&[&founder], "b", "2").await;
+    let others = leader(&members.iter().collect::<Vec<_>>()).await;
+    let refused = others.join(&places[0].join_request()).await;
+    assert_eq!(kind(refused), "foreign-cluster");
+    founder.halt().await;
+
+    places[0].wipe();
+    let founder = places[0].start().await;
+    leads(&founder).await;
+    join(others, &places[0]).await;
+    assert_eq!(others.raft_config().members.len(), 3);
+    members.push(founder);
+    same_state(&members).await;
+    stop_all(members).await;
+}
