@@ -67,6 +67,8 @@ kinds! {
     CONFLICT = "conflict";
     /// 501: a write carries a condition, which this server cannot check; nothing was done.
     CONDITION_NOT_SUPPORTED = "condition-not-supported";
+    /// 501: a body has a transfer coding beside `chunked`; nothing was done.
+    CODING_NOT_SUPPORTED = "coding-not-supported";
     /// 502: the address could not be reached; nothing was changed.
     UNREACHABLE = "unreachable";
     /// 503: no leader is known.

@@ -1,10 +1,10 @@
-//! Conditions of RFC 9110, section 13, which no write can carry yet.
+//! What a write may carry by RFC 9110 and 9112 and is not supported: conditions, parts, transfer codings.
 //!
-//! **Invariant:** a write whose sender attached a condition is never done as if there were none: that would lose updates.
+//! **Invariant:** such a write is never done as if it carried nothing: that would lose updates, or store what nobody meant.
 
 use axum::extract::Request;
-use axum::http::header::{CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
-use axum::http::{HeaderName, Method, StatusCode};
+use axum::http::header::{CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRANSFER_ENCODING};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use conure_client::problem as kind;
@@ -29,6 +29,11 @@ fn check(request: &Request) -> Result<(), Problem> {
         let detail =
             format!("a write cannot have the condition {name} yet; nothing was done, send it without");
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, kind::CONDITION_NOT_SUPPORTED, detail));
+    }
+    let coded = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if headers.get_all(TRANSFER_ENCODING).iter().any(coded) {
+        let detail = "the only Transfer-Encoding is chunked; nothing was done, send the value as it is";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, kind::CODING_NOT_SUPPORTED, detail));
     }
     // Another half of the protocol: without this the part would become the whole value.
     if *request.method() == Method::PUT && headers.contains_key(CONTENT_RANGE) {

@@ -77,9 +77,13 @@ impl Listener {
         let graceful = GracefulShutdown::new();
         let (router, crowded) = (app.clone().router(false), app.clone().router(true));
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        // Whoever sends no more may still read: its answer is not dropped for that.
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
         let mut once = http1::Builder::new();
-        once.timer(TokioTimer::new()).header_read_timeout(CROWDED_HEAD_TIMEOUT).keep_alive(false);
+        once.timer(TokioTimer::new())
+            .header_read_timeout(CROWDED_HEAD_TIMEOUT)
+            .half_close(true)
+            .keep_alive(false);
         let mut stop = std::pin::pin!(stop);
         let mut failures = Failures::default();
         loop {

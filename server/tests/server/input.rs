@@ -359,3 +359,45 @@ async fn query_strings_enter_no_log_no_metric_and_no_error() {
     }
     assert!(forwarding.log().contains(" TRACE ") && leader.log().contains(" openraft::"));
 }
+
+/// As `nc` and other simple clients do once they have sent all.
+#[tokio::test]
+async fn a_client_that_has_sent_all_and_closed_its_side_gets_its_answer() {
+    let node = Node::ready("solo", &[]).await;
+    let large = "v".repeat(2 << 20);
+    node.client().put(b"large", large.clone()).await.unwrap();
+    let ask = async |request: String| {
+        let mut stream = TcpStream::connect(node.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    };
+    for number in 0..30 {
+        let put = format!("PUT /kv?key=k{number}&value=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = ask(put).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("revision"), "{number}: {answer:?}");
+    }
+    let answer = ask("GET /kv?key=large HTTP/1.1\r\nHost: localhost\r\n\r\n".into()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&large), "{} bytes", answer.len());
+    // What is cut off in the middle is no request.
+    let cut =
+        ask("PUT /kv?key=cut HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf".into()).await;
+    assert!(!cut.starts_with("HTTP/1.1 200 "), "{cut:?}");
+    assert!(node.client().get(b"cut").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_body_with_another_coding_than_chunked_is_not_stored() {
+    let node = Node::ready("solo", &[]).await;
+    for coding in ["gzip, chunked", "gzip,chunked", "chunked, chunked"] {
+        let request = format!(
+            "PUT /kv?key=a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+        );
+        let answer = raw(&node, &request).await;
+        let refused = answer.starts_with("HTTP/1.1 501 ");
+        assert!(refused || answer.starts_with("HTTP/1.1 400 "), "{coding}: {answer:?}");
+    }
+    assert!(node.client().get(b"a").await.unwrap().is_none());
+}

@@ -187,7 +187,10 @@ impl SlowDisk {
         let Some(successor) = node.successors().into_iter().find(|id| node.matched(*id) > own) else {
             return;
         };
-        tracing::warn!(successor = node.name(successor), "the log's disk is slow or does not answer; this leader hands over");
+        tracing::warn!(
+            successor = node.name(successor),
+            "the log's disk is slow or does not answer; this leader hands over"
+        );
         self.handed_over = Some(Instant::now());
         // Where it fails, the next time tries again.
         let _ = node.raft.trigger().transfer_leader(successor).await;

@@ -54,15 +54,21 @@ pub(super) async fn keep_known(core: Arc<Core>, node: Arc<Node>) {
         };
         match tell(&core, &node, &own).await {
             Ok(()) => tracing::info!(
-                raft_addr = own.raft_addr, http_addr = own.http_addr, raft_addr_before = known.raft_addr,
-                http_addr_before = known.http_addr, "the cluster knows this member at its present addresses now"
+                raft_addr = own.raft_addr,
+                http_addr = own.http_addr,
+                raft_addr_before = known.raft_addr,
+                http_addr_before = known.http_addr,
+                "the cluster knows this member at its present addresses now"
             ),
             Err(why) => {
                 let due = |(before, at): &(String, Instant)| *before != why || at.elapsed() >= SAY_AGAIN;
                 if said.as_ref().is_none_or(due) {
                     tracing::warn!(
-                        raft_addr = own.raft_addr, http_addr = own.http_addr, known_raft_addr = known.raft_addr,
-                        known_http_addr = known.http_addr, why,
+                        raft_addr = own.raft_addr,
+                        http_addr = own.http_addr,
+                        known_raft_addr = known.raft_addr,
+                        known_http_addr = known.http_addr,
+                        why,
                         "the cluster knows this member at other addresses than those of its settings, and could not be told yet"
                     );
                     said = Some((why, Instant::now()));

@@ -221,10 +221,8 @@ mod tests {
 
     #[test]
     fn a_member_is_told_of_when_it_falls_silent_and_when_it_answers_but_not_once_it_is_gone() {
-        let (well, ill) = (
-            seen(3, Leads::Self_),
-            Seen { silent: BTreeSet::from(["n2".into()]), ..seen(3, Leads::Self_) },
-        );
+        let (well, ill) =
+            (seen(3, Leads::Self_), Seen { silent: BTreeSet::from(["n2".into()]), ..seen(3, Leads::Self_) });
         assert_eq!(news(&well, &ill), [News::Silent("n2".into())]);
         assert_eq!(news(&ill, &well), [News::Answers("n2".into())]);
         let mut without = well.clone();

@@ -56,9 +56,13 @@ impl Core {
         let node = self.node().map_err(|refusal| refusal.to_string())?;
         let metrics = node.metrics();
         let Some((_, leader)) = node.leader() else {
-            return Err(node.dialer.estranged.why().unwrap_or_else(|| {
-                "no leader is known; see that a quorum of members runs and can reach each other".into()
-            }));
+            let why = if metrics.current_leader.is_some() && node.peers().is_empty() {
+                // Who the members are is in the snapshot.
+                "the first snapshot comes in from the leader; this member serves once it is here"
+            } else {
+                "no leader is known; see that a quorum of members runs and can reach each other"
+            };
+            return Err(node.dialer.estranged.why().unwrap_or_else(|| why.into()));
         };
         let (committed, applied) = (committed(&metrics), node.store.applied().index());
         if committed > applied + READY_LAG_MAX || !node.recovered.load(Ordering::Acquire) {

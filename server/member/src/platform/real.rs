@@ -48,7 +48,9 @@ impl Held {
             Ok(found) => (found.dev(), found.ino()) != (self.device, self.inode),
             Err(error) => matches!(
                 error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::StaleNetworkFileHandle
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::StaleNetworkFileHandle
             ),
         }
     }

@@ -14,8 +14,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
 
-use super::store::{FloorOf, last_holder};
 use super::state::Applied;
+use super::store::{FloorOf, last_holder};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::failure::{Failure, Fault};
 use crate::planted::Planted;

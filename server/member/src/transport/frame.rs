@@ -29,6 +29,11 @@ pub(crate) enum FrameError {
     Io(#[from] io::Error),
     #[error("a frame of {len} bytes is longer than the {max} allowed")]
     TooLong { len: usize, max: usize },
+    /// Somebody took the Raft port for another one, or another one for the Raft port.
+    #[error(
+        "{0} is spoken there, which no Raft port does; give the address of the member's Raft port (--raft-addr)"
+    )]
+    Foreign(&'static str),
     #[error("a frame has a wrong checksum")]
     Checksum,
     #[error("a frame cannot be decoded: {0}")]
@@ -38,7 +43,10 @@ pub(crate) enum FrameError {
 impl FrameError {
     /// Whether the other side sent what no member sends.
     pub(crate) fn is_malformed(&self) -> bool {
-        matches!(self, Self::CutShort | Self::TooLong { .. } | Self::Checksum | Self::Decode(_))
+        matches!(
+            self,
+            Self::CutShort | Self::TooLong { .. } | Self::Foreign(_) | Self::Checksum | Self::Decode(_)
+        )
     }
 
     fn inside(error: io::Error) -> Self {
@@ -93,6 +101,17 @@ where
     Ok(postcard::from_bytes(&receive_bytes(from, max).await?)?)
 }
 
+/// The protocol of which these are the first bytes, where that is one that is mistaken for this one.
+fn foreign(first: [u8; 4]) -> Option<&'static str> {
+    match &first {
+        b"HTTP" | b"GET " | b"PUT " | b"POST" | b"HEAD" | b"DELE" | b"OPTI" | b"PATC" | b"PRI " => {
+            Some("HTTP")
+        }
+        [0x16, 3, ..] => Some("TLS"),
+        _ => None,
+    }
+}
+
 /// Receives one frame's payload.
 pub(crate) async fn receive_bytes<R: AsyncRead + Unpin>(
     from: &mut R,
@@ -109,7 +128,7 @@ pub(crate) async fn receive_bytes<R: AsyncRead + Unpin>(
     let crc = u32::from_le_bytes([e, f, g, h]);
     let len = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
     if len > max {
-        return Err(FrameError::TooLong { len, max });
+        return Err(foreign(length).map_or(FrameError::TooLong { len, max }, FrameError::Foreign));
     }
     let mut payload = Vec::new();
     while payload.len() < len {
@@ -161,5 +180,13 @@ mod tests {
         let long = encode(&vec![1_u8; 100], HELLO_MAX).unwrap();
         let refused = receive::<_, Vec<u8>>(&mut long.as_slice(), 50).await;
         assert!(matches!(refused, Err(FrameError::TooLong { .. })));
+        for (bytes, named) in [
+            (&b"GET /livez HTTP/1.1"[..], "HTTP"),
+            (b"HTTP/1.1 400 Bad", "HTTP"),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01", "TLS"),
+        ] {
+            let refused = receive_bytes(&mut &bytes[..], HELLO_MAX).await;
+            assert!(matches!(refused, Err(FrameError::Foreign(name)) if name == named), "{refused:?}");
+        }
     }
 }

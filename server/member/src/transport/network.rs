@@ -192,7 +192,10 @@ impl Dialer {
             )) => self.estranged.set(why),
             Err(CallError::Refused(RefusedHello::LostEntries)) => {
                 let member = self.addresses.name(target);
-                tracing::error!(member, "a member lost entries that it had acknowledged to this one, and ends");
+                tracing::error!(
+                    member,
+                    "a member lost entries that it had acknowledged to this one, and ends"
+                );
             }
             Ok(_) => self.estranged.clear(),
             _ => {}

@@ -32,7 +32,7 @@ const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 const SAY_PATIENCE: Duration = Duration::from_secs(5);
 /// A connection on which nothing was asked for so long is closed; whoever wants it dials again.
 const IDLE_MAX: Duration = Duration::from_secs(120);
-/// Between two warnings of members of another version.
+/// Between two warnings of members of another version, or of what is no member.
 const WARNING_PAUSE_SECONDS: u64 = 30;
 /// How long a frame that has begun may take, or one chunk of a snapshot.
 const FRAME_PATIENCE: Duration = Duration::from_secs(60);
@@ -94,15 +94,18 @@ pub(crate) struct Counters {
     pub(crate) snapshots_resumed: AtomicU64,
     pub(crate) snapshot_bytes: AtomicU64,
     /// When another version was last warned of, in seconds since 1970.
-    warned: AtomicU64,
+    warned_of_version: AtomicU64,
+    /// The same, of what no member sends.
+    warned_of_malformed: AtomicU64,
 }
 
 impl Counters {
-    /// Whether it is time to warn of another version again: whoever is refused comes again soon.
-    fn warn_of_version(&self) -> bool {
+    /// Whether it is time to warn again, where that was last done at `warned`: whoever is refused comes again soon.
+    fn is_due(warned: &AtomicU64) -> bool {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let before = self.warned.swap(now, Ordering::Relaxed);
+        let before = warned.load(Ordering::Relaxed);
         now.abs_diff(before) >= WARNING_PAUSE_SECONDS
+            && warned.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -142,7 +145,12 @@ pub(crate) async fn serve<H: Host>(
                     && e.is_malformed()
                 {
                     count(&counters.malformed);
-                    tracing::warn!(%from, error = %e, "a connection on the Raft port was closed");
+                    if Counters::is_due(&counters.warned_of_malformed) {
+                        tracing::warn!(
+                            %from, error = %e, so_far = counters.malformed.load(Ordering::Relaxed),
+                            "a connection on the Raft port was closed: no member speaks so"
+                        );
+                    }
                 },
             }
             drop(permit);
@@ -171,7 +179,7 @@ async fn converse<H: Host>(stream: TcpStream, host: &H, counters: &Counters) -> 
     let (opening, _) = postcard::take_from_bytes::<Opening>(&hello)?;
     if opening.magic != MAGIC || opening.protocol != PROTOCOL {
         count(&counters.refused);
-        if opening.magic == MAGIC && counters.warn_of_version() {
+        if opening.magic == MAGIC && Counters::is_due(&counters.warned_of_version) {
             tracing::warn!(
                 theirs = opening.protocol,
                 ours = PROTOCOL,

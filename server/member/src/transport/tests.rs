@@ -20,12 +20,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::acknowledged::{Acknowledged, Acknowledgements, Position};
+use super::addresses::Addresses;
 use super::connection::CallError;
 use super::frame::{FRAME_MAX, HELLO_MAX, receive, send};
 use super::incoming::Incoming;
 use super::message::{Failure, Greeting, Hello, MINOR, RefusedHello, Request, Response};
 use super::met::Met;
-use super::addresses::Addresses;
 use super::network::{Dialer, Estranged, Link, Own};
 use super::pipeline::APPENDS_MAX;
 use super::server::{Counters, Host, serve};

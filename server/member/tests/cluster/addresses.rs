@@ -98,7 +98,9 @@ async fn members_that_all_moved_find_each_other_by_hints_and_lose_nothing() {
     }
     // As whoever reads their settings would: the cluster may not have been looked at yet.
     eventually("they follow one leader", async || {
-        for (member, place) in members.iter().flat_map(|member| places.iter().map(move |place| (member, place))) {
+        for (member, place) in
+            members.iter().flat_map(|member| places.iter().map(move |place| (member, place)))
+        {
             member.hint_address(&place.config.node_id, &place.config.raft_advertise_addr);
         }
         members.iter().all(|member| !member.status().leader.is_empty())
