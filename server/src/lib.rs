@@ -10,5 +10,6 @@ mod files;
 pub mod http;
 pub mod process;
 pub mod repl;
+mod signals;
 mod unreadable;
 pub mod wait;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use conure_client::exit;
 use conure_member::{Fault, Member, MemberConfig, STOP_MAX, StartError, Tuning};
 use conure_program::say;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +15,7 @@ use crate::commands::{self, CommandError};
 use crate::config::{self, Command, Config, LogFormat};
 use crate::files::{self, Connections};
 use crate::http::{self, App};
+use crate::signals::Signals;
 use crate::{unreadable, wait};
 
 /// The name of the program.
@@ -105,7 +105,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
 }
 
 async fn run_wait(config: &config::WaitConfig) -> Result<(), Exit> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().map_err(Exit::failed)?;
     tokio::select! {
         signal = signals.next() => Err(Exit::failed(format!("stopped by {signal}"))),
         result = wait::wait(config, conure_program::say_line) => result.map_err(|error| match error {
@@ -118,7 +118,7 @@ async fn run_wait(config: &config::WaitConfig) -> Result<(), Exit> {
 async fn run_member(config: Config) -> Result<(), Exit> {
     init_logging(&config);
     files::raise_limit();
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().map_err(Exit::failed)?;
     for name in &config.unknown_variables {
         tracing::warn!(name, "this environment variable names no setting; `conure-db --help` lists them");
     }
@@ -240,25 +240,4 @@ fn init_logging(config: &Config) {
     conure_program::report_losses(|lines| {
         tracing::warn!(lines, "log lines were lost: standard error did not take them");
     });
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Exit> {
-        let listen = |kind| signal(kind).map_err(Exit::failed);
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    /// The next one's name.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
