@@ -111,7 +111,12 @@ async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), Fault> {
                 core.config.cluster_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
             core.found(&cluster_id).await
         }
-        State::Fresh | State::Released | State::Removed => {
+        // As it was asked for: it waits to be joined, or to be bootstrapped.
+        State::Fresh => {
+            tracing::info!("{}", core.why_not_in_cluster());
+            Ok(())
+        }
+        State::Released | State::Removed => {
             tracing::warn!("{}", core.why_not_in_cluster());
             Ok(())
         }
