@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 mod files;
 pub mod http;
+pub mod join;
 pub mod process;
 pub mod repl;
 mod signals;

@@ -73,6 +73,11 @@ impl Node {
         node
     }
 
+    /// One more argument, from the next start on.
+    pub(crate) fn add(&mut self, argument: &str) {
+        self.arguments.push(argument.to_owned());
+    }
+
     /// The command line that this member was and will be started with.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(SERVER);

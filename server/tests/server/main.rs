@@ -11,6 +11,7 @@ mod descriptors;
 mod dump;
 mod input;
 mod inspect;
+mod join;
 mod overload;
 mod permissions;
 mod process;

@@ -22,6 +22,8 @@ fn wrong_settings_end_with_2_and_one_line() {
         (&["--barrier-timeout=3"], "--barrier-timeout \"3\""),
         (&["--role=voter"], "--role \"voter\""),
         (&["--admin-token-file=nowhere"], "--admin-token-file \"nowhere\""),
+        (&["--join=https://a:1"], "--join \"https://a:1\""),
+        (&["--join=http://a"], "no port"),
         (&["--data-dir=file"], "file"),
     ] {
         let port = format!("--http-addr=127.0.0.1:{}", free_port());
