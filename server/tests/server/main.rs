@@ -9,6 +9,7 @@ mod cluster;
 mod common;
 mod descriptors;
 mod dump;
+mod examples;
 mod input;
 mod inspect;
 mod join;
