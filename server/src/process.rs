@@ -8,15 +8,16 @@ use std::time::Duration;
 use conure_client::exit;
 use conure_member::{Fault, Member, MemberConfig, STOP_MAX, StartError, Tuning};
 use conure_program::say;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{self, CommandError};
 use crate::config::{self, Command, Config, LogFormat};
 use crate::files::{self, Connections};
 use crate::http::{self, App};
-use crate::{unreadable, wait};
+use crate::signals::Signals;
+use crate::{join, unreadable, wait};
 
 /// The name of the program.
 const PROGRAM: &str = "conure-db";
@@ -105,7 +106,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
 }
 
 async fn run_wait(config: &config::WaitConfig) -> Result<(), Exit> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().map_err(Exit::failed)?;
     tokio::select! {
         signal = signals.next() => Err(Exit::failed(format!("stopped by {signal}"))),
         result = wait::wait(config, conure_program::say_line) => result.map_err(|error| match error {
@@ -118,7 +119,8 @@ async fn run_wait(config: &config::WaitConfig) -> Result<(), Exit> {
 async fn run_member(config: Config) -> Result<(), Exit> {
     init_logging(&config);
     files::raise_limit();
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().map_err(Exit::failed)?;
+    join::check(&config).map_err(Exit::unusable)?;
     for name in &config.unknown_variables {
         tracing::warn!(name, "this environment variable names no setting; `conure-db --help` lists them");
     }
@@ -135,10 +137,12 @@ async fn run_member(config: Config) -> Result<(), Exit> {
             tracing::info!(signal, "stopped before the member had started");
             return Ok(());
         }
-        member = Member::start(member_config(&config)) => member.map_err(Exit::not_started)?,
+        member = start_member(&config) => member?,
         _ = &mut served => return Err(listener_ended()),
     };
     app.set_member(member.clone());
+    // Aborted where it is dropped.
+    let mut joining = JoinSet::new();
     tracing::info!(
         node_id = config.node_id,
         http_addr = %config.http_addr,
@@ -146,6 +150,10 @@ async fn run_member(config: Config) -> Result<(), Exit> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
+    if let Some(list) = config.join.clone() {
+        joining.spawn(conure_program::named("seek", join::seek::members(list.clone(), member.clone())));
+        joining.spawn(conure_program::named("join", join::join(config, list, member.clone())));
+    }
     tokio::select! {
         signal = signals.next() => tracing::info!(signal, "stopping"),
         fault = member.failed() => {
@@ -157,6 +165,29 @@ async fn run_member(config: Config) -> Result<(), Exit> {
         }
         _ = &mut served => return Err(listener_ended()),
     }
+    drop(joining);
+    stop_member(&app, stop, served, &member).await
+}
+
+/// Starts the member on its directory.
+async fn start_member(config: &Config) -> Result<Member, Exit> {
+    let bootstrap = join::bootstraps(config).await;
+    let settings = MemberConfig { bootstrap, ..member_config(config) };
+    let member = Member::start(settings).await.map_err(Exit::not_started)?;
+    if let Err(error) = join::check_started(config, &member) {
+        member.halt().await;
+        return Err(Exit::unusable(error));
+    }
+    Ok(member)
+}
+
+/// Ends what is in flight, hands over, syncs.
+async fn stop_member(
+    app: &App,
+    stop: oneshot::Sender<()>,
+    mut served: JoinHandle<()>,
+    member: &Member,
+) -> Result<(), Exit> {
     app.stop();
     let _ = stop.send(());
     // Most requests end at once. Leadership does not wait for those that do not, such as a backup.
@@ -241,25 +272,4 @@ fn init_logging(config: &Config) {
     conure_program::report_losses(|lines| {
         tracing::warn!(lines, "log lines were lost: standard error did not take them");
     });
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Exit> {
-        let listen = |kind| signal(kind).map_err(Exit::failed);
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    /// The next one's name.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

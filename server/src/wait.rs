@@ -60,7 +60,8 @@ pub async fn wait(config: &WaitConfig, mut report: impl FnMut(&str)) -> Result<(
     }
 }
 
-fn has_identity(data_dir: &Path) -> bool {
+/// Whether the directory belongs to a member.
+pub(crate) fn has_identity(data_dir: &Path) -> bool {
     data_dir.join(IDENTITY_FILE).exists()
 }
 

@@ -9,11 +9,11 @@ use conure_client::{Client, ClientError};
 use conure_member::offline::{BackupReader, BackupSummary};
 use futures::StreamExt as _;
 use indicatif::ProgressBar;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::BackupArgs;
 use super::target::{self, Target};
 use super::{CommandError, output, output_failed, progress};
+use crate::signals::Signals;
 
 /// How long the member may take to answer, or between two pieces of the backup.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,12 +93,10 @@ async fn fetch(
     bar: &ProgressBar,
 ) -> Result<BackupSummary, CommandError> {
     let stopped = |by: &str| CommandError::Failed(format!("stopped by {by}; no backup was made"));
-    let listen = |kind| signal(kind).map_err(|error| CommandError::Failed(error.to_string()));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut signals = Signals::new().map_err(|error| CommandError::Failed(error.to_string()))?;
     tokio::select! {
         fetched = stream(client, out, bar) => fetched,
-        _ = terminate.recv() => Err(stopped("SIGTERM")),
-        _ = interrupt.recv() => Err(stopped("SIGINT")),
+        signal = signals.next() => Err(stopped(signal)),
     }
 }
 

@@ -18,6 +18,23 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
+/// A YAML list of texts, or one text with commas, as the text with commas.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "join takes a list of servers, or one text with commas")]
+enum Texts {
+    List(Vec<String>),
+    One(String),
+}
+
+impl From<Texts> for String {
+    fn from(texts: Texts) -> Self {
+        match texts {
+            Texts::List(texts) => texts.join(","),
+            Texts::One(text) => text,
+        }
+    }
+}
+
 /// The file's keys. A key that is not here is refused.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +47,7 @@ struct File {
     http_advertise_addr: Option<String>,
     http_allowed_hosts: Option<Vec<String>>,
     bootstrap: Option<bool>,
+    join: Option<Texts>,
     cluster_id: Option<String>,
     barrier_timeout: Option<String>,
     checkpoint_entries: Option<Count>,
@@ -87,6 +105,7 @@ fn settings(file: File, path: &str) -> Settings {
         (Key::HttpAdvertiseAddr, file.http_advertise_addr),
         (Key::HttpAllowedHosts, file.http_allowed_hosts.map(|hosts| hosts.join(","))),
         (Key::Bootstrap, file.bootstrap.map(|bootstrap| bootstrap.to_string())),
+        (Key::Join, file.join.map(String::from)),
         (Key::ClusterId, file.cluster_id),
         (Key::BarrierTimeout, file.barrier_timeout),
         (Key::CheckpointEntries, file.checkpoint_entries.map(|count| count.0)),

@@ -19,6 +19,12 @@ use crate::commands::Tool;
 ///   curl -X PUT 'localhost:8081/kv?key=colour&value=blue'
 ///   curl 'localhost:8081/kv?key=colour'
 ///
+/// Three members, each in a terminal of its own; the order does not matter:
+///
+///   conure-db --node-id=node1 --data-dir=./data/node1 --bootstrap
+///   conure-db --node-id=node2 --data-dir=./data/node2 --raft-addr=127.0.0.1:7002 --http-addr=:8082 --join=localhost:8081
+///   conure-db --node-id=node3 --data-dir=./data/node3 --raft-addr=127.0.0.1:7003 --http-addr=:8083 --join=localhost:8081
+///
 /// Every setting may stand in a YAML file (--config; keys are the flags' names with underscores), in the environment
 /// (CONURE_HTTP_ADDR for --http-addr) or on the command line; the latter win.
 #[derive(Debug, Parser)]
@@ -103,9 +109,16 @@ struct MemberFlags {
     #[arg(long, value_name = "HOSTS")]
     http_allowed_hosts: Option<String>,
 
-    /// Start a one-member cluster if the data directory is empty. [default: true]
+    /// Start a one-member cluster if the data directory is empty. [default: true; false with --join]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     bootstrap: Option<String>,
+
+    /// Members that this one asks to join it while it is in no cluster, as http://HOST:PORT of their HTTP APIs, separated by
+    /// commas. It asks until it is a voter, in whichever order the members start, and never again once it is in a cluster;
+    /// one that was removed stays out. All members may have the same list: an own address in it is skipped. The first
+    /// member of a new cluster also gets --bootstrap, and starts the cluster unless one of the listed members is in one.
+    #[arg(long, value_name = "URLS")]
+    join: Option<String>,
 
     /// The only cluster that this member may belong to. [default: whichever it is asked to join]
     #[arg(long, value_name = "ID")]
@@ -216,6 +229,7 @@ impl Flags {
             (Key::HttpAdvertiseAddr, member.http_advertise_addr),
             (Key::HttpAllowedHosts, member.http_allowed_hosts),
             (Key::Bootstrap, member.bootstrap),
+            (Key::Join, member.join),
             (Key::ClusterId, member.cluster_id),
             (Key::BarrierTimeout, member.barrier_timeout),
             (Key::CheckpointEntries, member.checkpoint_entries),

@@ -8,6 +8,7 @@ mod addr;
 mod error;
 mod file;
 mod flags;
+mod join;
 mod resolve;
 mod setting;
 
@@ -22,6 +23,7 @@ use crate::commands::Tool;
 pub use addr::Addr;
 pub use error::ConfigError;
 use flags::{Other, Parsed};
+pub use join::Join;
 use setting::{Key, Settings};
 
 /// What to do with a request that only the leader can serve.
@@ -61,6 +63,8 @@ pub struct Config {
     pub http_allowed_hosts: Vec<String>,
     /// Whether an empty data directory starts a one-member cluster.
     pub bootstrap: bool,
+    /// Whom a member that is in no cluster asks to join it.
+    pub join: Option<Join>,
     /// The only cluster that this member may belong to.
     pub cluster_id: Option<String>,
     /// How long a linearizable read may wait.

@@ -8,7 +8,7 @@ use conure_client::api::Role;
 use tracing_subscriber::EnvFilter;
 
 use super::setting::{Key, Setting, Settings};
-use super::{Addr, Config, ConfigError, LeaderRouting, LogFormat};
+use super::{Addr, Config, ConfigError, Join, LeaderRouting, LogFormat};
 
 /// The longest name of a member, as Kubernetes has it for pods.
 const NAME_LEN_MAX: usize = 253;
@@ -50,6 +50,8 @@ pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Re
     };
     let (election_timeout, heartbeat_interval) =
         timing(&settings.required(Key::ElectionTimeout), &settings.required(Key::HeartbeatInterval))?;
+    let own = [&http_addr, &http_advertise_addr];
+    let join = settings.get(Key::Join).map(|setting| Join::parse(&setting, own)).transpose()?;
     Ok(Config {
         node_id: name(&settings.required(Key::NodeId))?,
         data_dir: path(&settings.required(Key::DataDir), "name a directory, such as ./data")?,
@@ -60,7 +62,8 @@ pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Re
         http_allowed_hosts: settings
             .get(Key::HttpAllowedHosts)
             .map_or(Ok(Vec::new()), |setting| hosts(&setting))?,
-        bootstrap: one_of(&settings.required(Key::Bootstrap), &[("true", true), ("false", false)])?,
+        bootstrap: bootstrap(settings)?,
+        join,
         cluster_id: settings.get(Key::ClusterId).map(|setting| cluster_id(&setting)).transpose()?,
         barrier_timeout: barrier_timeout(&settings.required(Key::BarrierTimeout))?,
         election_timeout,
@@ -85,6 +88,14 @@ pub(super) fn resolve(settings: &Settings, unknown_variables: Vec<String>) -> Re
         log_level: log_level(&settings.required(Key::LogLevel))?,
         unknown_variables,
     })
+}
+
+/// One that asks others to join it founds no cluster of its own, unless that was asked for too.
+fn bootstrap(settings: &Settings) -> Result<bool, ConfigError> {
+    if settings.is_given(Key::Join) && !settings.is_given(Key::Bootstrap) {
+        return Ok(false);
+    }
+    one_of(&settings.required(Key::Bootstrap), &[("true", true), ("false", false)])
 }
 
 fn one_of<T: Copy>(setting: &Setting, choices: &[(&str, T)]) -> Result<T, ConfigError> {

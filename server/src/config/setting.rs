@@ -15,6 +15,7 @@ pub(super) enum Key {
     HttpAdvertiseAddr,
     HttpAllowedHosts,
     Bootstrap,
+    Join,
     ClusterId,
     BarrierTimeout,
     CheckpointEntries,
@@ -31,7 +32,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::NodeId,
         Self::DataDir,
         Self::RaftAddr,
@@ -40,6 +41,7 @@ impl Key {
         Self::HttpAdvertiseAddr,
         Self::HttpAllowedHosts,
         Self::Bootstrap,
+        Self::Join,
         Self::ClusterId,
         Self::BarrierTimeout,
         Self::CheckpointEntries,
@@ -66,6 +68,7 @@ impl Key {
             Self::HttpAdvertiseAddr => "http_advertise_addr",
             Self::HttpAllowedHosts => "http_allowed_hosts",
             Self::Bootstrap => "bootstrap",
+            Self::Join => "join",
             Self::ClusterId => "cluster_id",
             Self::BarrierTimeout => "barrier_timeout",
             Self::CheckpointEntries => "checkpoint_entries",
@@ -146,6 +149,11 @@ impl Settings {
     pub(super) fn overlay(mut self, stronger: Self) -> Self {
         self.0.extend(stronger.0);
         self
+    }
+
+    /// Whether anybody gave it: a default does not count.
+    pub(super) fn is_given(&self, key: Key) -> bool {
+        self.0.contains_key(&key)
     }
 
     /// What was given, or the default.

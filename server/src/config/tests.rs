@@ -63,6 +63,31 @@ fn bootstrap_stands_alone_or_with_a_value() {
 }
 
 #[test]
+fn one_that_joins_founds_a_cluster_only_where_that_is_asked_for() {
+    let listed = |config: &Config| {
+        config.join.as_ref().unwrap().servers.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let config = run(&["--join=a:1,http://b:2"], &[]).unwrap();
+    assert!(!config.bootstrap);
+    assert_eq!(listed(&config), ["http://a:1", "http://b:2"]);
+    assert!(run(&["--join=a:1", "--bootstrap"], &[]).unwrap().bootstrap);
+    assert!(run(&["--bootstrap"], &[("CONURE_JOIN", "a:1")]).unwrap().bootstrap);
+    assert!(!run(&["--bootstrap=false"], &[("CONURE_JOIN", "a:1")]).unwrap().bootstrap);
+    for text in ["join: [a:1, http://b:2]\n", "join: a:1,http://b:2\n"] {
+        let file = yaml(text);
+        let path = format!("--config={}", file.path().display());
+        let config = run(&[&path], &[]).unwrap();
+        assert!(!config.bootstrap);
+        assert_eq!(listed(&config), ["http://a:1", "http://b:2"]);
+        assert!(run(&[&path, "--bootstrap"], &[]).unwrap().bootstrap);
+        assert!(run(&[&path], &[("CONURE_BOOTSTRAP", "true")]).unwrap().bootstrap);
+    }
+    let file = yaml("join: {a: 1}\n");
+    let error = run(&["--config", file.path().to_str().unwrap()], &[]).unwrap_err().to_string();
+    assert!(error.contains("join takes a list of servers"), "{error}");
+}
+
+#[test]
 fn redirects_name_the_advertised_host_with_the_http_port() {
     let args = ["--raft-addr=0.0.0.0:7001", "--raft-advertise-addr=conure-0.conure-peers.ns.svc:7001"];
     let config = run(&args, &[]).unwrap();
@@ -85,6 +110,11 @@ fn a_bad_value_is_named_with_its_key_and_mend_in_one_line() {
         ("http-advertise-addr", "[::]:1"),
         ("http-allowed-hosts", "a.example:80"),
         ("bootstrap", "yes"),
+        ("join", "https://a:1"),
+        ("join", "http://a:1/kv"),
+        ("join", "http://u:p@a:1"),
+        ("join", "a"),
+        ("join", ""),
         ("cluster-id", "a b"),
         ("barrier-timeout", "3"),
         ("barrier-timeout", "0s"),

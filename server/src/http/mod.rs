@@ -41,6 +41,7 @@ use crate::config::{Config, LeaderRouting};
 use problem::Problem;
 
 pub use listener::{Listener, bind};
+pub use token::read as admin_token;
 
 /// Every path of the API.
 const PATHS: [&str; 12] = [

@@ -58,7 +58,8 @@ fn unreadable(reason: &str) -> Problem {
     Problem::internal("the admin token cannot be read; see the member's log")
 }
 
-fn read(file: &Path) -> Result<String, String> {
+/// The token that a file holds; the error names the file and says what to do.
+pub fn read(file: &Path) -> Result<String, String> {
     let bad = |reason: String| format!("--admin-token-file {:?}: {reason}", file.display().to_string());
     let size =
         std::fs::metadata(file).map_err(|error| bad(format!("cannot be read: {error}; name a file")))?.len();

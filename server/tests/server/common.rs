@@ -73,6 +73,16 @@ impl Node {
         node
     }
 
+    /// One more argument, from the next start on.
+    pub(crate) fn add(&mut self, argument: &str) {
+        self.arguments.push(argument.to_owned());
+    }
+
+    /// Takes the argument that was added last back.
+    pub(crate) fn remove_last(&mut self) {
+        self.arguments.pop();
+    }
+
     /// The command line that this member was and will be started with.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(SERVER);

@@ -1,6 +1,7 @@
 //! The process: settings, data directories, signals, exit codes.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
 
 use conure_client::problem as kind;
 use reqwest::StatusCode;
@@ -21,6 +22,8 @@ fn wrong_settings_end_with_2_and_one_line() {
         (&["--barrier-timeout=3"], "--barrier-timeout \"3\""),
         (&["--role=voter"], "--role \"voter\""),
         (&["--admin-token-file=nowhere"], "--admin-token-file \"nowhere\""),
+        (&["--join=https://a:1"], "--join \"https://a:1\""),
+        (&["--join=http://a"], "no port"),
         (&["--data-dir=file"], "file"),
     ] {
         let port = format!("--http-addr=127.0.0.1:{}", free_port());
@@ -114,6 +117,29 @@ async fn sigterm_ends_well_and_keeps_the_data() {
     }
     node.signal("INT");
     assert!(node.left().await.success());
+}
+
+/// As a terminal that closes does it.
+#[tokio::test]
+async fn sighup_ends_well_and_one_that_was_started_to_ignore_it_goes_on() {
+    let mut node = Node::ready("solo", &[]).await;
+    node.client().put(b"a", "1").await.unwrap();
+    node.signal("HUP");
+    let status = node.left().await;
+    assert!(status.success(), "{status}: {}", node.log());
+    assert!(node.log().contains("SIGHUP"), "{}", node.log());
+
+    // As nohup does it.
+    let mut ignoring = std::process::Command::new("sh");
+    let member = node.command();
+    ignoring.args(["-c", r#"trap "" HUP; exec "$0" "$@""#]).arg(member.get_program()).args(member.get_args());
+    ignoring.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    node.start_as(ignoring).await;
+    node.until_ready().await;
+    node.signal("HUP");
+    assert_eq!(node.client().get(b"a").await.unwrap().unwrap().bytes, "1");
+    node.client().put(b"a", "2").await.unwrap();
+    node.stop().await;
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn begin(core: &Arc<Core>, identity: Identity) -> Result<(), Fault> {
                 core.config.cluster_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
             core.found(&cluster_id).await
         }
-        // Every member but the first begins so.
+        // As it was asked for: it waits to be joined, or to be bootstrapped.
         State::Fresh => {
             tracing::info!("{}", core.why_not_in_cluster());
             Ok(())
