@@ -49,8 +49,9 @@ pub fn standing(stats: &Value, status: &Status, config: &RaftConfig) -> Standing
     let own: Vec<&MemberInfo> = config.members.iter().filter(|member| member.id == status.node_id).collect();
     let placed = own.iter().any(|member| member.suffrage == Suffrage::Learner);
     match stats["raft"]["state"].as_str() {
+        // Raft calls itself a learner of term 0 before it has looked at its log, whatever that says.
+        Some("learner") if stats["raft"]["term"] == 0 && !own.is_empty() && !placed => Standing::Changing,
         Some("learner") => Standing::Learner(Learner { cluster_id, incarnation: status.incarnation, placed }),
-        // What Raft says before it has looked at its log is no vote.
         Some("follower" | "candidate" | "leader") if !own.is_empty() && !placed => {
             Standing::Voter { cluster_id }
         }
@@ -74,7 +75,7 @@ mod tests {
             node_id: "n2".into(),
             raft_addr: String::new(),
             role: Role::Data,
-            term: 0,
+            term: 1,
             revision: 0,
             commit_index: 0,
             applied_index: 0,
@@ -93,8 +94,24 @@ mod tests {
             role: Role::Data,
             suffrage: *suffrage,
         });
-        let stats = json!({ "state": state, "raft": raft.map(|state| json!({ "state": state })) });
+        let stats = json!({ "state": state, "raft": raft.map(|state| json!({ "state": state, "term": 1 })) });
         standing(&stats, &status("c"), &RaftConfig { members: members.collect() })
+    }
+
+    #[test]
+    fn a_voter_whose_raft_has_just_begun_is_no_learner() {
+        let member = MemberInfo {
+            id: "n2".into(),
+            raft_addr: String::new(),
+            http_addr: String::new(),
+            role: Role::Data,
+            suffrage: Suffrage::Voter,
+        };
+        let stats = json!({ "state": "member", "raft": { "state": "learner", "term": 0 } });
+        let listed = RaftConfig { members: vec![member] };
+        assert_eq!(standing(&stats, &status("c"), &listed), Standing::Changing);
+        let unlisted = RaftConfig { members: vec![] };
+        assert!(matches!(standing(&stats, &status("c"), &unlisted), Standing::Learner(_)));
     }
 
     #[test]
