@@ -237,7 +237,7 @@ fn requests_are_as_kept() {
         Request::HeldByAll,
         Request::ResumableSnapshot { vote: vote(), meta: meta(), with_data: false, id: 0xfeed },
         Request::Introduce,
-        Request::Readdress { raft_addr: "node1.example:7001".into() },
+        Request::Readdress { node_id: 7, boot: 0xb007, raft_addr: "node1.example:7001".into() },
     ] {
         // A new request needs a sample above.
         let name = match &request {

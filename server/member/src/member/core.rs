@@ -121,8 +121,9 @@ impl Core {
     pub(crate) fn check_directory(&self) {
         if self.held.is_gone() && !self.failure.is_set() {
             self.failure.set(Fault::from(format!(
-                "data_dir {:?} was removed or replaced while this member ran, and what it writes would be lost; put the directory \
-                 back, or remove the member and join it again with an empty one",
+                "data_dir {:?}, or the file \"lock\" in it, was removed or replaced while this member ran, and what it writes could be \
+                 lost; where the directory is there with its data, start the member again, else remove it and join it again with \
+                 an empty one",
                 self.dir.display().to_string()
             )));
         }

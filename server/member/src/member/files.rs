@@ -107,7 +107,7 @@ fn open(
             purged.index
         )));
     }
-    let log = LogStore::new(Arc::new(wal), failure.clone()).applied_to(store.watch());
+    let log = LogStore::new(Arc::new(wal), failure.clone());
     if floor.is_none() {
         // From before the first vote on, a log that is lost is missed.
         store.checkpoint(&log.floor())?;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::core::{Core, Counters};
 use super::node::Node;
 use super::remove::failure_of;
+use crate::failure::Fault;
 use crate::identity::State;
 use crate::planted::Planted;
 use crate::raft::plausible;
@@ -159,10 +160,12 @@ impl Host for HostCore {
         match (session, request) {
             (_, Request::Identify) => Response::Identified(self.0.identified()),
             (_, Request::Introduce) => Response::Introduced(Box::new(self.0.introduced())),
-            (_, Request::Readdress { raft_addr }) => match self.0.readdress(&raft_addr).await {
-                Ok(()) => Response::Done,
-                Err(refusal) => Response::Failed(failure_of(&refusal)),
-            },
+            (_, Request::Readdress { node_id, boot, raft_addr }) => {
+                match self.0.readdress(node_id, boot, &raft_addr).await {
+                    Ok(()) => Response::Done,
+                    Err(refusal) => Response::Failed(failure_of(&refusal)),
+                }
+            }
             (Session::Invite, Request::Release { by }) => self.0.release(&by).await,
             (Session::Invite, Request::Adopt { cluster_id, incarnation, name }) => {
                 self.0.adopt(&cluster_id, incarnation, &name).await
@@ -283,6 +286,12 @@ impl HostCore {
                     Counters::add(&self.0.port.appends_refused);
                     tracing::warn!(why, "refused log entries");
                     return other(why);
+                }
+                if append.vote >= node.vote()
+                    && let Some(what) = plausible::takes_back(agreed(node).as_ref(), &append)
+                {
+                    self.0.failure.set(Fault::from(what.clone()));
+                    return stopped(what);
                 }
                 // Before it is on disk: whoever waits for this leader hears of it in Raft's figures at once.
                 if append.vote >= node.vote() {

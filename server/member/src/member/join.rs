@@ -18,6 +18,8 @@ use crate::transport::message::{Failure, Identified, Introduced, Request, Respon
 /// A learner that lags by no more entries has caught up: the rest comes while it is promoted.
 const LAG_MAX: u64 = 64;
 const NAME_LEN_MAX: usize = 253;
+/// Another process has the directory of the member that is to join, or a copy of it.
+pub(super) const COPIED: &str = "copied-directory";
 
 fn conflict(kind: &'static str, detail: String) -> Refusal {
     Refusal::Conflict { kind, detail }
@@ -125,7 +127,7 @@ pub(super) async fn admit_process(
     if known.raft_addr != *addr
         && let Some(detail) = node.finds_twin(process, &known, addr).await
     {
-        return Err(conflict("copied-directory", detail));
+        return Err(conflict(COPIED, detail));
     }
     // Asked before the member was: what it acknowledged then it must hold still.
     let acknowledged = node.dialer.acknowledgements.of(who.node_id);

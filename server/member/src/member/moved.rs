@@ -14,7 +14,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use tokio::time::{Instant, sleep};
 
 use super::core::Core;
-use super::join::{admit_process, check, identify, is_ours, place};
+use super::join::{COPIED, admit_process, check, identify, is_ours, place};
 use super::node::Node;
 use crate::facade::Refusal;
 use crate::raft::types::Peer;
@@ -34,6 +34,20 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 fn same_place(known: &Peer, own: &Peer) -> bool {
     known.raft_addr == own.raft_addr && known.http_addr == own.http_addr
+}
+
+/// Why the cluster does not know of an address.
+enum Untold {
+    /// Another process has the member's directory, or a copy of it.
+    Copy(String),
+    /// It may be told later.
+    Yet(String),
+}
+
+impl From<Refusal> for Untold {
+    fn from(refusal: Refusal) -> Self {
+        Self::Yet(refusal.to_string())
+    }
 }
 
 /// Keeps the membership's addresses of this member those of its settings, until Raft ends.
@@ -60,7 +74,17 @@ pub(super) async fn keep_known(core: Arc<Core>, node: Arc<Node>) {
                 http_addr_before = known.http_addr,
                 "the cluster knows this member at its present addresses now"
             ),
-            Err(why) => {
+            // Asking again would take the original's place as soon as that stops.
+            Err(Untold::Copy(why)) => {
+                tracing::error!(
+                    raft_addr = own.raft_addr,
+                    known_raft_addr = known.raft_addr,
+                    why,
+                    "this process does not take the member's place; stop the other one and restart this one if it shall"
+                );
+                std::future::pending::<()>().await;
+            }
+            Err(Untold::Yet(why)) => {
                 let due = |(before, at): &(String, Instant)| *before != why || at.elapsed() >= SAY_AGAIN;
                 if said.as_ref().is_none_or(due) {
                     tracing::warn!(
@@ -81,17 +105,23 @@ pub(super) async fn keep_known(core: Arc<Core>, node: Arc<Node>) {
 }
 
 /// Has the membership changed, by this member if it leads, else by whoever does.
-async fn tell(core: &Core, node: &Node, own: &Peer) -> Result<(), String> {
+async fn tell(core: &Core, node: &Node, own: &Peer) -> Result<(), Untold> {
     if node.leads_now() && node.role == Role::Data {
-        looks_right(core, node, own).await?;
-        let _turn = core.turn(node).await.map_err(|refusal| refusal.to_string())?;
+        looks_right(core, node, own).await.map_err(Untold::Yet)?;
+        let _turn = core.turn(node).await?;
         let change = BTreeMap::from([(node.identity.node_id, own.clone())]);
-        return node.change(ChangeMembers::SetNodes(change)).await.map_err(|refusal| refusal.to_string());
+        return Ok(node.change(ChangeMembers::SetNodes(change)).await?);
     }
+    let request = Request::Readdress {
+        node_id: node.identity.node_id,
+        boot: core.boot,
+        raft_addr: own.raft_addr.clone(),
+    };
+    let request = &request;
     let others = node.peers().into_iter().filter(|(id, _)| *id != node.identity.node_id);
     let told = others.map(|(id, peer)| async move {
         let addr = node.dialer.addresses.next(id, &peer.raft_addr);
-        (peer.name, readdress(node, &addr, &own.raft_addr).await)
+        (peer.name, ask(node, &addr, request).await)
     });
     // One of them leads, or none does.
     let mut why = "no leader is known".to_owned();
@@ -99,11 +129,14 @@ async fn tell(core: &Core, node: &Node, own: &Peer) -> Result<(), String> {
         match answer {
             Ok(Response::Done) => return Ok(()),
             Ok(Response::Failed(Failure::NotLeader)) | Err(_) => {}
+            Ok(Response::Failed(Failure::Conflict { kind, detail })) if kind == COPIED => {
+                return Err(Untold::Copy(detail));
+            }
             Ok(Response::Failed(failure)) => why = format!("leader {name:?}: {failure}"),
             Ok(_) => why = format!("leader {name:?}: {}", CallError::Confused),
         }
     }
-    Err(why)
+    Err(Untold::Yet(why))
 }
 
 /// Refuses a new address at which this member does not find itself while it does at the old one: a mistyped setting.
@@ -126,34 +159,74 @@ async fn looks_right(core: &Core, node: &Node, own: &Peer) -> Result<(), String>
     }
 }
 
-/// Tells the member at `addr` that this one is at `own_addr` now.
-async fn readdress(node: &Node, addr: &str, own_addr: &str) -> Result<Response, CallError> {
+/// Asks whoever is at `addr`; an earlier version does not know the request.
+async fn ask(node: &Node, addr: &str, request: &Request) -> Result<Response, CallError> {
     let hello = node.dialer.hello(Purpose::Identify, 0);
     let mut connection = Connection::open(addr, &hello, CONNECT_PATIENCE).await?;
     if connection.minor < MINOR_INTRODUCES {
         return Err(CallError::Confused);
     }
-    connection.call(&Request::Readdress { raft_addr: own_addr.to_owned() }, TELL_PATIENCE).await
+    connection.call(request, TELL_PATIENCE).await
 }
 
 impl Core {
-    /// A member says that it is dialled at `addr` now. On the leader, which looks who is there.
-    pub(super) async fn readdress(&self, addr: &str) -> Result<(), Refusal> {
+    /// The process `boot` of the member `id` says that it is dialled at `addr` now. On the leader, which looks who is there.
+    pub(super) async fn readdress(&self, id: u64, boot: u64, addr: &str) -> Result<(), Refusal> {
         let node = self.leading()?;
-        let _turn = self.turn(&node).await?;
         let (who, process) = identify(&node, addr).await?;
+        let asks = who.node_id == id && process.as_ref().is_some_and(|process| process.boot == boot);
+        if !asks {
+            return Err(Refusal::Invalid(format!(
+                "at {addr:?} is member {:?}, and not the one that says so; correct its --raft-advertise-addr",
+                who.name
+            )));
+        }
         let request = JoinRequest { id: who.name.clone(), raft_addr: addr.to_owned() };
         check(&request)?;
+        if let Some(process) = &process {
+            admit_process(&node, &request, process).await?;
+        }
+        // Only now: what is not there takes long to look at, and others wait for their turn.
+        let _turn = self.turn(&node).await?;
         let known = node.peers().remove(&who.node_id).filter(|known| known.name == who.name);
         let Some(known) = known.filter(|_| is_ours(&node, &who)) else {
             return Err(Refusal::UnknownMember(who.name));
         };
-        if let Some(process) = &process {
-            admit_process(&node, &request, process).await?;
+        if only_from_here(&known.raft_addr, addr) {
+            return Err(Refusal::Invalid(format!(
+                "{addr:?} is an address of this machine alone, and the cluster knows the member at {:?}; give it a \
+                 --raft-advertise-addr that the others can dial",
+                known.raft_addr
+            )));
         }
-        let peer = Peer { raft_addr: request.raft_addr, http_addr: who.http_addr, ..known };
-        place(&node, who.node_id, &peer).await?;
-        tracing::info!(member = peer.name, raft_addr = peer.raft_addr, "a member is at another address now");
+        let peer = Peer { raft_addr: request.raft_addr, http_addr: who.http_addr, ..known.clone() };
+        if peer != known {
+            place(&node, who.node_id, &peer).await?;
+            tracing::info!(
+                member = peer.name,
+                raft_addr = peer.raft_addr,
+                "a member is at another address now"
+            );
+        }
         Ok(())
+    }
+}
+
+/// Whether the new address means something else on each machine, and the known one does not.
+fn only_from_here(known: &str, new: &str) -> bool {
+    let is_local = |addr: &str| ["127.", "localhost:", "[::1]:"].iter().any(|local| addr.starts_with(local));
+    is_local(new) && !is_local(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_one_machine_takes_the_place_of_no_address_for_all() {
+        assert!(only_from_here("node1:7001", "127.0.0.1:7001"));
+        assert!(only_from_here("10.0.0.1:7001", "localhost:7001"));
+        assert!(!only_from_here("127.0.0.1:7001", "127.0.0.1:7002"));
+        assert!(!only_from_here("127.0.0.1:7001", "node1:7001"));
     }
 }

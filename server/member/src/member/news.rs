@@ -19,6 +19,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// Who leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Leads {
+    /// So far: this process has just begun.
+    Unknown,
     Nobody,
     Self_,
     Other(String),
@@ -73,7 +75,7 @@ fn news(before: &Seen, now: &Seen) -> Vec<News> {
     if (&before.leads, before.term) != (&now.leads, now.term) {
         match &now.leads {
             Leads::Nobody if before.leads != Leads::Nobody => lines.push(News::NoLeader),
-            Leads::Nobody => {}
+            Leads::Nobody | Leads::Unknown => {}
             Leads::Self_ => lines.push(News::Leads(now.term)),
             Leads::Other(leader) => lines.push(News::Follows(leader.clone(), now.term)),
         }
@@ -136,7 +138,7 @@ impl Watch {
         // That it goes on with the members that it had is no news.
         let told = Seen {
             term: 0,
-            leads: Leads::Nobody,
+            leads: Leads::Unknown,
             members: members(node),
             silent: BTreeSet::new(),
             unreached: None,
@@ -147,8 +149,9 @@ impl Watch {
     fn look(&mut self, node: &Node) -> Seen {
         let leads = match node.leader() {
             Some((id, _)) if id == node.identity.node_id => Leads::Self_,
-            Some((_, peer)) => Leads::Other(peer.name),
-            None => Leads::Nobody,
+            // Raft remembers from before this process whom it followed.
+            Some((_, peer)) if node.heard_any() => Leads::Other(peer.name),
+            _ => Leads::Nobody,
         };
         let mut now = Seen {
             term: node.metrics().current_term,
@@ -206,8 +209,8 @@ mod tests {
     fn what_stays_as_it_is_is_no_news() {
         let before = Seen { silent: BTreeSet::from(["n2".into()]), ..seen(3, Leads::Self_) };
         assert_eq!(news(&before, &before), []);
-        // Before the first leader nobody is missed.
         assert_eq!(news(&seen(0, Leads::Nobody), &seen(1, Leads::Nobody)), []);
+        assert_eq!(news(&seen(0, Leads::Unknown), &seen(0, Leads::Nobody)), [News::NoLeader]);
     }
 
     #[test]

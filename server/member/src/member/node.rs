@@ -175,6 +175,11 @@ impl Node {
         self.heard_ms.fetch_max(now, Ordering::Relaxed);
     }
 
+    /// Whether any leader was heard since this process began.
+    pub(crate) fn heard_any(&self) -> bool {
+        self.heard_ms.load(Ordering::Relaxed) > 0
+    }
+
     /// The leader and what the membership says of it. Raft remembers a leader until there is another: here one
     /// that was silent for longer than an election takes to begin is none, and this member itself is none as soon as its
     /// lease is over, from when on Raft takes no changes.
@@ -219,7 +224,7 @@ impl Node {
     pub(crate) async fn wait_for_leader(&self, patience: Duration) {
         let lease = self.tuning.election_timeout_max;
         let led = || self.leader_heard_within(lease / 2, |_, peer| peer.role == Role::Data) == Some(true);
-        if led() || self.heard_ms.load(Ordering::Relaxed) == 0 {
+        if led() || !self.heard_any() {
             return;
         }
         // Its lease, an election behind it, and another one where the first has no winner.

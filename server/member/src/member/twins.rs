@@ -66,7 +66,7 @@ impl Node {
         let id = process.who.node_id;
         let silent_by = Instant::now() + self.tuning.election_timeout_max * 3;
         loop {
-            let found = Found::at(id, process.boot, &self.identify(&known.raft_addr).await);
+            let found = self.process_of(process, known, addr).await;
             let answers = match found {
                 Found::Same | Found::Stranger => return None,
                 Found::Twin => true,
@@ -88,6 +88,19 @@ impl Node {
                 ));
             }
             sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Who is at the known address or, where that is somebody else's now, at the one where another process of the member was met.
+    async fn process_of(&self, process: &Introduced, known: &Peer, addr: &str) -> Found {
+        let id = process.who.node_id;
+        let found = Found::at(id, process.boot, &self.identify(&known.raft_addr).await);
+        let met = self.dialer.met.get(id).filter(|met| met.boot != process.boot && met.addr != addr);
+        match met {
+            Some(met) if found == Found::Stranger && met.addr != known.raft_addr => {
+                Found::at(id, process.boot, &self.identify(&met.addr).await)
+            }
+            _ => found,
         }
     }
 
@@ -118,21 +131,31 @@ impl Node {
                 },
             };
         }
-        // An operator says that it may be where it says: there, and nowhere else that can be asked.
-        if matches!(found, Found::Nobody | Found::Stranger | Found::Silence)
+        // An operator says that it may be where it says. An earlier process that was met and is only silent may be there still.
+        let met_another = met.as_ref().is_some_and(|met| met.boot != process.boot);
+        if (matches!(found, Found::Nobody | Found::Stranger) || found == Found::Silence && !met_another)
             && self.dialer.addresses.hinted(sender).as_ref() == Some(own_addr)
             && self.look(sender, process.boot, own_addr).await == Found::Same
         {
             found = Found::Same;
         }
         let admitted = admit(found, addr, own_addr, met.is_some());
-        if let Err(why) = &admitted
-            && self.dialer.met.may_warn()
-        {
-            tracing::warn!(
-                member = peer.name, known_at = addr, says = own_addr, ?found, %why,
-                "refused a process that has a member's data directory and is not found at its address"
-            );
+        match &admitted {
+            Err(RefusedHello::Copied(_)) if self.dialer.met.may_warn() => tracing::warn!(
+                member = peer.name,
+                known_at = addr,
+                says = own_addr,
+                "refused a process that has the data directory of a member which runs elsewhere, or a copy of it"
+            ),
+            // It has the leader look, and moves, unless there is none.
+            Err(_) if self.dialer.met.may_warn() => tracing::info!(
+                member = peer.name,
+                known_at = addr,
+                says = own_addr,
+                ?found,
+                "a member's process is not let in, as it is not at the address that the cluster knows"
+            ),
+            _ => {}
         }
         admitted
     }
@@ -143,7 +166,7 @@ impl Node {
         let patience = self.tuning.election_timeout_min / 3;
         let turn = async {
             loop {
-                match self.dialer.met.look(id) {
+                match self.dialer.met.look(id, addr) {
                     Some(looking) => break looking,
                     None => sleep(LOOK_AGAIN / 5).await,
                 }

@@ -12,9 +12,8 @@ use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-use super::state::Applied;
 use super::store::{FloorOf, last_holder};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::failure::{Failure, Fault};
@@ -32,8 +31,6 @@ pub(crate) struct LogStore {
     /// Empty once it was closed: Raft's tasks may outlive it a little, the files' lock must not.
     wal: Arc<RwLock<Option<Arc<Wal>>>>,
     failure: Failure,
-    /// What was applied of it: never taken back.
-    applied: Option<watch::Receiver<Arc<Applied>>>,
 }
 
 fn wal_error(error: conure_wal::Error) -> io::Error {
@@ -65,13 +62,7 @@ fn follows(start: u64, entries: &[Entry]) -> io::Result<u64> {
 
 impl LogStore {
     pub(crate) fn new(wal: Arc<Wal>, failure: Failure) -> Self {
-        Self { wal: Arc::new(RwLock::new(Some(wal))), failure, applied: None }
-    }
-
-    /// The same, which refuses to take back what `applied` holds.
-    pub(crate) fn applied_to(mut self, applied: watch::Receiver<Arc<Applied>>) -> Self {
-        self.applied = Some(applied);
-        self
+        Self { wal: Arc::new(RwLock::new(Some(wal))), failure }
     }
 
     /// The log underneath.
@@ -292,18 +283,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
-        let applied = self.applied.as_ref().map_or(0, |applied| applied.borrow().index());
-        let kept = last_log_id.map_or(0, |log_id| log_id.index());
-        if kept < applied {
-            let fault = Fault::from(format!(
-                "a leader asked this member to take back the log after entry {kept}, and it has applied entry {applied}: the two hold \
-                 the data of different clusters, or one of them lost some; the data is kept: see whose is right, then empty the \
-                 other's data directory and join it again"
-            ));
-            let refused = io::Error::other(fault.text.clone());
-            self.failure.set(fault);
-            return Err(refused);
-        }
         let (done, ticket) = self.ticket();
         self.wal()?.truncate(last_log_id.map_or(0, |log_id| log_id.index() + 1), done);
         ticket.wait().await

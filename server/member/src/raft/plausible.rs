@@ -54,6 +54,26 @@ pub(crate) fn append(own: u64, append: &AppendEntriesRequest<TypeConfig>) -> Res
     last.map_or(Ok(()), |last| written_by_then(&append.vote, &last))
 }
 
+/// Where a leader's entries take back `agreed`, the last one that this member knows to be agreed on: what to say of it. Raft takes
+/// every entry up to there for the same, whoever wrote it, and would go on after it with what belongs to another cluster.
+pub(crate) fn takes_back(
+    agreed: Option<&LogId>,
+    append: &AppendEntriesRequest<TypeConfig>,
+) -> Option<String> {
+    let agreed = agreed?;
+    let ids = append.prev_log_id.iter().chain(append.entries.iter().map(|entry| &entry.log_id));
+    let other =
+        ids.into_iter().find(|id| id.index() == agreed.index() && writer_of(id) != writer_of(agreed))?;
+    Some(format!(
+        "a leader has another entry {} (of term {}) than the one that was agreed on here (of term {}): the two hold the data of \
+         different clusters, or one of them lost some; the data is kept: see whose is right, then empty the other's data \
+         directory and join it again",
+        agreed.index(),
+        other.leader_id.term,
+        agreed.leader_id.term
+    ))
+}
+
 /// Whether the member `own`, which has applied `applied`, may take a snapshot that is announced so.
 pub(crate) fn announced(
     own: u64,
@@ -123,6 +143,24 @@ mod tests {
             entries: entries.iter().map(entry).collect(),
             leader_commit: None,
         }
+    }
+
+    #[test]
+    fn a_leader_that_has_another_entry_where_one_was_agreed_on_takes_it_back() {
+        let vote = Vote::new_committed(2, 2);
+        let agreed = Some(log_id(1, 1, 10));
+        let taken = |prev, entries: &[LogId]| takes_back(agreed.as_ref(), &request(vote, prev, entries));
+        let same = [log_id(1, 1, 9), log_id(1, 1, 10), log_id(2, 2, 11)];
+        assert_eq!(taken(Some(log_id(1, 1, 8)), &same), None);
+        assert_eq!(taken(Some(log_id(1, 1, 10)), &[]), None);
+        // What is before or after it says nothing of it.
+        assert_eq!(taken(Some(log_id(2, 2, 3)), &[log_id(2, 2, 4)]), None);
+        assert_eq!(taken(Some(log_id(2, 2, 12)), &[]), None);
+        let other = [log_id(1, 1, 9), log_id(2, 2, 10)];
+        for what in [taken(Some(log_id(2, 2, 10)), &[]), taken(Some(log_id(1, 1, 8)), &other)] {
+            assert!(what.is_some_and(|what| what.contains("entry 10 (of term 2)")));
+        }
+        assert_eq!(takes_back(None, &request(vote, Some(log_id(2, 2, 10)), &[])), None);
     }
 
     #[test]

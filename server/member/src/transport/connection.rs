@@ -39,12 +39,18 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    /// Whether the member was not found at that address: nobody is there, or somebody else.
-    pub(crate) fn is_of_somebody_else(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect(_) | Self::Timeout(_) | Self::Frame(_) | Self::Refused(RefusedHello::Target(_))
-        )
+    /// Whether the member's process is surely not at that address: nobody listens there, or somebody else.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Connect(e) => e.kind() == std::io::ErrorKind::ConnectionRefused,
+            Self::Refused(why) => matches!(why, RefusedHello::Target(_)),
+            _ => false,
+        }
+    }
+
+    /// Whether nobody answered, who may be there.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Timeout(_) | Self::Frame(_))
     }
 
     /// Whether the other side is not there at all, so that trying at once again is of no use.

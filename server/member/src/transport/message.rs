@@ -219,8 +219,11 @@ pub(crate) enum Request {
     },
     /// As [`Request::Identify`], and which process of which data is there. From minor version 3 on.
     Introduce,
-    /// A member is dialled at `raft_addr` now; the leader looks who is there. From minor version 3 on.
+    /// The process `boot` of the member `node_id` is dialled at `raft_addr` now; the leader looks whether it is. From minor
+    /// version 3 on.
     Readdress {
+        node_id: u64,
+        boot: u64,
         raft_addr: String,
     },
 }

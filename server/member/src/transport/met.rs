@@ -25,8 +25,8 @@ pub(crate) struct Process {
 struct Known {
     /// By node id.
     processes: BTreeMap<u64, Process>,
-    /// The members that are being looked for.
-    looked_for: BTreeSet<u64>,
+    /// The members that are being looked for, and where.
+    looked_for: BTreeSet<(u64, String)>,
     warned: Option<Instant>,
 }
 
@@ -34,16 +34,16 @@ struct Known {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Met(Arc<Mutex<Known>>);
 
-/// The right to look for a member: one at a time does, however many of its connections wait for that.
+/// The right to look for a member at an address: one at a time does, however many of its connections wait for that.
 #[derive(Debug)]
 pub(crate) struct Looking {
     met: Met,
-    id: u64,
+    what: (u64, String),
 }
 
 impl Drop for Looking {
     fn drop(&mut self) {
-        self.met.known().looked_for.remove(&self.id);
+        self.met.known().looked_for.remove(&self.what);
     }
 }
 
@@ -66,9 +66,10 @@ impl Met {
         }
     }
 
-    /// None while somebody looks for the member already.
-    pub(crate) fn look(&self, id: u64) -> Option<Looking> {
-        self.known().looked_for.insert(id).then(|| Looking { met: self.clone(), id })
+    /// None while somebody looks for the member there already.
+    pub(crate) fn look(&self, id: u64, addr: &str) -> Option<Looking> {
+        let what = (id, addr.to_owned());
+        self.known().looked_for.insert(what.clone()).then(|| Looking { met: self.clone(), what })
     }
 
     /// Whether it is time to warn again: whoever is refused comes again soon.

@@ -88,7 +88,10 @@ impl Estranged {
     fn set(&self, why: &RefusedHello) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref() != Some(why) {
-            tracing::error!(%why, "other members keep this process out");
+            // One that has moved says so itself, and is let in as soon as the leader has heard.
+            if !matches!(why, RefusedHello::Moved(_)) {
+                tracing::error!(%why, "other members keep this process out");
+            }
             *known = Some(why.clone());
         }
     }
@@ -147,7 +150,10 @@ impl Dialer {
     ) -> Result<Connection, CallError> {
         let addr = &self.addresses.next(target, addr);
         let opened = self.dials.open(addr, self.hello(Purpose::Cluster, target), patience).await;
-        if opened.as_ref().is_err_and(CallError::is_of_somebody_else) {
+        // Where the member was met it may be there still, and only silent: a hint could lead to a copy of it.
+        if let Err(e) = &opened
+            && (e.is_absence() || e.is_silence() && self.met.get(target).is_none())
+        {
             self.addresses.not_found(target, addr);
         }
         self.heed(target, &opened);

@@ -195,6 +195,33 @@ async fn a_copy_at_another_address_is_not_taken_for_its_original_that_moved() {
         known(&members[0], &places[2]).map(|info| info.raft_addr),
         Some(places[2].config.raft_advertise_addr.clone())
     );
+    // Nor once that has stopped, for a restart: a copy that was refused does not ask again.
+    members.pop().unwrap().shutdown().await;
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_secs(7) {
+        let addr = known(&members[0], &places[2]).map(|info| info.raft_addr);
+        assert_eq!(addr.as_ref(), Some(&places[2].config.raft_advertise_addr));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    members.push(places[2].start().await);
+    all_ready(&members).await;
     twin.halt().await;
+    stop_all(members).await;
+}
+
+/// Another member's address, by mistake: whoever is there is not taken for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_claims_anothers_address_changes_nothing() {
+    let (mut places, mut members) = three().await;
+    members.pop().unwrap().shutdown().await;
+    let second = places[1].config.raft_advertise_addr.clone();
+    let right = places[2].config.raft_advertise_addr.clone();
+    places[2].config.raft_advertise_addr.clone_from(&second);
+    members.push(places[2].start().await);
+    put(&[&members[0], &members[1]], "x", "1").await;
+    eventually("it follows", async || members[2].status().applied_index >= members[0].status().applied_index)
+        .await;
+    let addr = |place| known(&members[0], place).map(|info| info.raft_addr);
+    assert_eq!((addr(&places[1]), addr(&places[2])), (Some(second), Some(right)));
     stop_all(members).await;
 }

@@ -204,7 +204,7 @@ async fn a_member_whose_directory_is_removed_or_replaced_ends_and_says_so() {
         }
         let fault =
             tokio::time::timeout(PATIENCE, member.failed()).await.expect("it goes on in files that are gone");
-        assert!(fault.text.contains("was removed or replaced") && !fault.damaged, "{fault}");
+        assert!(fault.text.contains("was removed or replaced while") && !fault.damaged, "{fault}");
         assert!(member.put(bytes("b"), bytes("2")).await.is_err());
         member.halt().await;
         std::fs::create_dir_all(place.dir.path()).unwrap();

@@ -1,5 +1,6 @@
 //! What happens where a life begins or ends halfway.
 
+mod agreed;
 mod bounds;
 mod membership;
 mod snapshots;

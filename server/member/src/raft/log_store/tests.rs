@@ -72,18 +72,3 @@ async fn a_plain_read_gives_what_is_there() {
     assert_eq!(indexes(&log.try_get_log_entries(13..).await.unwrap()), [13, 14]);
     assert!(log.try_get_log_entries(20..30).await.unwrap().is_empty());
 }
-
-#[tokio::test]
-async fn what_was_applied_is_not_taken_back_and_the_member_ends_where_it_is_asked_to() {
-    let dir = tempfile::tempdir().unwrap();
-    let applied = Applied { log_id: Some(log_id(1, 1, 10)), ..Applied::default() };
-    let (_sender, watched) = watch::channel(Arc::new(applied));
-    let mut log = log(dir.path()).await.applied_to(watched);
-    log.truncate_after(Some(log_id(1, 1, 12))).await.unwrap();
-    log.truncate_after(Some(log_id(1, 1, 10))).await.unwrap();
-    assert!(!log.failure.is_set());
-    assert!(log.truncate_after(Some(log_id(1, 1, 9))).await.is_err());
-    let fault = log.failure.get().unwrap();
-    assert!(fault.text.contains("after entry 9") && fault.text.contains("applied entry 10"), "{fault}");
-    assert_eq!(log.wal().unwrap().last_index(), Some(10), "the log is as it was");
-}
