@@ -210,9 +210,14 @@ pub(crate) enum Label {
     Foreign,
 }
 
+/// Whether a file's first bytes, perhaps less than a sector, are a database's.
+pub(crate) fn begins_as_ours(bytes: &[u8]) -> bool {
+    bytes.get(SECTOR_HEAD + 4..).is_some_and(|payload| payload.starts_with(&MAGIC))
+}
+
 pub(crate) fn label(slot: u8, sector: &[u8]) -> Label {
     let payload = &sector[SECTOR_HEAD..];
-    if payload[4..12] != MAGIC {
+    if !begins_as_ours(sector) {
         return Label::Foreign;
     }
     if sector_checksum(slot, 0, sector) != get_u32(sector, 0) {

@@ -1,7 +1,8 @@
 //! Opening a file: finding the newest commit that was made durable, and making sure that it stays so.
 //!
 //! **Invariant:** a file has its name only when both of its meta pages are whole and durable, so what is found under the
-//! name is a database or damage, never a creation that a crash interrupted.
+//! name is a database or damage, never a creation that a crash interrupted. Nothing at all, or zeros, is what a disk leaves
+//! of a file that it lost: damage too, and not the file of another program.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -110,10 +111,20 @@ fn read(file: &dyn File, offset: usize, len: usize) -> Result<Vec<u8>, Error> {
 /// Finds out how long the file's pages are, from whichever meta page still says so.
 fn page_size(file: &dyn File, file_len: u64, name: &str) -> Result<usize, Error> {
     let not_ours = |reason| Error::NotADatabase { name: name.to_owned(), reason };
-    if file_len < SECTOR as u64 {
-        return Err(not_ours("it is too short"));
+    if file_len == 0 {
+        return Err(Error::corrupt(0, "the file is empty"));
     }
-    let first = meta::label(0, &read(file, 0, SECTOR)?);
+    let head = read(file, 0, usize::try_from(file_len).unwrap_or(SECTOR).min(SECTOR))?;
+    let zeros = head.iter().all(|byte| *byte == 0);
+    if head.len() < SECTOR {
+        let lost = zeros || meta::begins_as_ours(&head);
+        return Err(if lost {
+            Error::corrupt(0, "the file ends within it")
+        } else {
+            not_ours("it is too short")
+        });
+    }
+    let first = meta::label(0, &head);
     match first {
         Label::Ours { page_size } => return Ok(page_size),
         Label::Version(found) => {
@@ -129,7 +140,7 @@ fn page_size(file: &dyn File, file_len: u64, name: &str) -> Result<usize, Error>
         }
         size *= 2;
     }
-    if first == Label::Foreign {
+    if first == Label::Foreign && !zeros {
         return Err(not_ours("it does not begin as one"));
     }
     Err(Error::corrupt(0, "neither meta page can be read"))

@@ -170,10 +170,19 @@ fn a_second_writer_is_refused_and_a_second_process_too() {
 
 #[test]
 fn a_file_of_something_else_is_named_as_such() {
-    for bytes in [&b""[..], b"hello", &[0; 100_000], &[b'x'; 4096]] {
+    for bytes in [&b"hello"[..], &[b'x'; 4096]] {
         let error = refusal(bytes);
         assert!(matches!(&error, Error::NotADatabase { name, .. } if name == NAME), "{error}");
         assert!(error.to_string().contains(NAME), "{error}");
+    }
+}
+
+#[test]
+fn what_a_disk_leaves_of_a_file_that_it_lost_is_damage() {
+    let sound = some_file(512);
+    for bytes in [&b""[..], &[0; 100], &[0; 512], &[0; 100_000], &sound[..40], &sound[..511]] {
+        let error = refusal(bytes);
+        assert!(matches!(&error, Error::Corrupt { page: 0, .. }), "{} bytes: {error}", bytes.len());
     }
 }
 

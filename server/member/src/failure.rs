@@ -24,7 +24,7 @@ pub struct Fault {
 }
 
 /// What users do about data that is damaged.
-const REJOIN: &str =
+pub(crate) const REJOIN: &str =
     "remove the member from its cluster, empty its data directory and let it join again, or restore a backup";
 
 impl Fault {

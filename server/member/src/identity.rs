@@ -98,12 +98,10 @@ impl Identity {
         }
         let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
         file.read_exact_at(&mut bytes, 0)?;
-        decode(&bytes).map(Some).map_err(|what| {
-            if bytes.starts_with(MAGIC) && !is_whole(&bytes) {
-                IdentityError::Damaged(what)
-            } else {
-                IdentityError::Corrupt(what)
-            }
+        decode(&bytes).map(Some).map_err(|what| match loss(&bytes) {
+            Some(loss) => IdentityError::Damaged(loss.to_owned()),
+            None if bytes.starts_with(MAGIC) && !is_whole(&bytes) => IdentityError::Damaged(what),
+            None => IdentityError::Corrupt(what),
         })
     }
 
@@ -136,6 +134,16 @@ impl Identity {
         let crc = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
         Ok(bytes)
+    }
+}
+
+/// What a power loss may leave of a file that was whole: nobody else writes such a one.
+fn loss(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [] => Some("is empty"),
+        _ if bytes.iter().all(|byte| *byte == 0) => Some("holds nothing but zeros"),
+        _ if MAGIC.starts_with(bytes) => Some("is too short"),
+        _ => None,
     }
 }
 
@@ -215,10 +223,11 @@ mod tests {
         newer[8] = 9;
         let crc = crc32c::crc32c(&newer);
         newer.extend_from_slice(&crc.to_le_bytes());
-        for damaged in [flipped.as_slice(), &whole[..whole.len() - 1]] {
+        let zeros = vec![0; whole.len()];
+        for damaged in [flipped.as_slice(), &whole[..whole.len() - 1], &whole[..5], b"", &zeros] {
             assert!(matches!(loaded(damaged), Err(IdentityError::Damaged(_))));
         }
-        for other in [newer.as_slice(), b"", b"somebody's notes on identity"] {
+        for other in [newer.as_slice(), b"somebody's notes on identity"] {
             assert!(matches!(loaded(other), Err(IdentityError::Corrupt(_))));
         }
     }

@@ -7,6 +7,7 @@ mod api;
 mod backup;
 mod cluster;
 mod common;
+mod damage;
 mod descriptors;
 mod dump;
 mod examples;

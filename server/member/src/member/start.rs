@@ -18,7 +18,7 @@ use super::host::HostCore;
 use super::room::Room;
 use crate::access;
 use crate::facade::MemberConfig;
-use crate::failure::{Failure, Fault};
+use crate::failure::{Failure, Fault, REJOIN};
 use crate::identity::{IDENTITY_FILE, Identity, IdentityError, State, new_node_id};
 use crate::offline::UNFINISHED_FILE;
 use crate::platform::{self, TcpListener};
@@ -27,6 +27,8 @@ use crate::transport::server;
 
 /// Locked as long as a process uses the data directory.
 pub(crate) const LOCK_FILE: &str = "lock";
+/// What to do about an identity file that is not one.
+const RESTORE_IDENTITY: &str = "restore the file, or empty the directory and join again";
 
 /// Why a member cannot start. Each text is one line that names the thing, its value and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,11 @@ impl From<Fault> for StartError {
     }
 }
 
+/// The same refusal, as damage.
+fn damaged(refused: &StartError) -> StartError {
+    StartError::Damaged(refused.to_string())
+}
+
 fn data_dir(dir: &Path, what: impl Display, mend: impl Display) -> StartError {
     StartError::DataDir(format!("data_dir {:?} {what}; {mend}", dir.display().to_string()))
 }
@@ -63,6 +70,9 @@ pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError>
     let lock = take_lock(&dir).map_err(|(what, mend)| data_dir(&dir, what, mend))?;
     platform::try_out(&dir, &[TREE_FILE], &[LOG_DIR]).map_err(|(path, e)| {
         let what = format!("cannot be used: {:?}: {e}", path.display().to_string());
+        if Unreadable::is(&e) {
+            return damaged(&data_dir(&dir, what, REJOIN));
+        }
         data_dir(&dir, what, access::mend(&path, &e))
     })?;
     let identity = identity(&dir, &config)?;
@@ -160,20 +170,19 @@ fn named(role: Role) -> &'static str {
     }
 }
 
+/// Why the identity file of `dir` cannot be used.
+fn no_identity(dir: &Path, error: &IdentityError) -> StartError {
+    let refused = |mend: &str| data_dir(dir, format!("has an identity file that {error}"), mend);
+    match error {
+        IdentityError::Io(e) if Unreadable::is(e) => damaged(&refused(REJOIN)),
+        IdentityError::Io(e) => refused(&access::mend(&dir.join(IDENTITY_FILE), e)),
+        IdentityError::Damaged(_) => damaged(&refused(RESTORE_IDENTITY)),
+        IdentityError::Corrupt(_) => refused(RESTORE_IDENTITY),
+    }
+}
+
 fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
-    let loaded = Identity::load(dir).map_err(|e| {
-        if let IdentityError::Io(e) = &e {
-            let what = format!("has an identity file that cannot be read: {e}");
-            return data_dir(dir, what, access::mend(&dir.join(IDENTITY_FILE), e));
-        }
-        let what = format!("has an identity file that {e}");
-        let refused = data_dir(dir, what, "restore the file, or empty the directory and join again");
-        let unreadable = matches!(&e, IdentityError::Io(e) if Unreadable::is(e));
-        if unreadable || matches!(e, IdentityError::Damaged(_)) {
-            return StartError::Damaged(refused.to_string());
-        }
-        refused
-    })?;
+    let loaded = Identity::load(dir).map_err(|e| no_identity(dir, &e))?;
     let identity = match loaded {
         Some(identity) => identity,
         None => {
@@ -227,4 +236,26 @@ fn identity(dir: &Path, config: &MemberConfig) -> Result<Identity, StartError> {
         ));
     }
     Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use conure_io::{Disk as _, SimDisk};
+
+    use super::*;
+
+    #[test]
+    fn an_identity_that_the_disk_cannot_read_is_damage_and_one_that_the_system_refuses_is_not() {
+        let disk = SimDisk::new();
+        let file = disk.open(IDENTITY_FILE, OpenMode::CreateNew).unwrap();
+        disk.fail_read_after(0);
+        let unreadable = file.read_exact_at(&mut [0], 0).unwrap_err();
+        let dir = tempfile::tempdir().unwrap();
+        let refused = no_identity(dir.path(), &unreadable.into());
+        let told = refused.to_string();
+        assert!(matches!(refused, StartError::Damaged(_)), "{told}");
+        assert!(told.contains("the disk cannot read it") && told.contains("restore a backup"), "{told}");
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert!(matches!(no_identity(dir.path(), &denied.into()), StartError::DataDir(_)));
+    }
 }
