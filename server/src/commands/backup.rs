@@ -9,6 +9,8 @@ use conure_client::{Client, ClientError};
 use conure_member::offline::{BackupReader, BackupSummary};
 use futures::StreamExt as _;
 use indicatif::ProgressBar;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::BackupArgs;
 use super::target::{self, Target};
@@ -94,6 +96,9 @@ async fn fetch(
 ) -> Result<BackupSummary, CommandError> {
     let stopped = |by: &str| CommandError::Failed(format!("stopped by {by}; no backup was made"));
     let mut signals = Signals::new().map_err(|error| CommandError::Failed(error.to_string()))?;
+    // With a handler, a file that grows beyond `ulimit -f` fails the write instead of ending the process without a word.
+    let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))
+        .map_err(|error| CommandError::Failed(error.to_string()))?;
     tokio::select! {
         fetched = stream(client, out, bar) => fetched,
         signal = signals.next() => Err(stopped(signal)),

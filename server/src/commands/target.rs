@@ -1,10 +1,14 @@
 //! Where what a command writes is to go. Everything that can be known to be wrong is said before anything is transferred.
 //!
 //! **Invariant:** only a regular file is ever replaced. A device, a pipe or a socket has no content that a new file could take the place of.
+//!
+//! What is being written has one name, `FILE.unfinished`, and a lock. A command that is killed leaves it there, without the lock, and
+//! the next one takes it over: there is never more than one, and none that keeps others out.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, fcntl_getfl};
@@ -69,21 +73,57 @@ impl Target {
         }
     }
 
-    /// Makes the file that will get the name.
+    /// Makes the file that will get the name, or takes over the one that a killed command left.
     pub(super) fn create(&self) -> Result<Unfinished<'_>, CommandError> {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.unfinished", std::process::id()));
+        name.push(".unfinished");
         let temporary = self.path.with_file_name(name);
-        match File::create_new(&temporary) {
-            Ok(file) => Ok(Unfinished { target: self, temporary, file }),
-            Err(error) => {
-                let shown = temporary.display().to_string();
-                Err(CommandError::Unusable(format!(
-                    "{shown:?} cannot be made: {error}; name a file that can be written"
-                )))
+        let shown = temporary.display().to_string();
+        let refused = |reason: String| CommandError::Unusable(format!("{shown:?} {reason}"));
+        for _ in 0..TAKING_OVER_MAX {
+            let file = open(&temporary).map_err(|error| {
+                refused(format!("cannot be made: {error}; name a file that can be written"))
+            })?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(error)) => {
+                    return Err(refused(format!(
+                        "cannot be locked: {error}; name a file on another file system"
+                    )));
+                }
             }
+            // Whoever held it may have given it its name, or removed it, before the lock was free.
+            if !is_at(&file, &temporary) {
+                continue;
+            }
+            // One that was killed as it finished has its name too: its content is a whole backup.
+            if file.metadata().is_ok_and(|found| found.nlink() == 1) {
+                file.set_len(0).map_err(|error| refused(format!("cannot be written: {error}; remove it")))?;
+                return Ok(Unfinished { target: self, temporary, file });
+            }
+            fs::remove_file(&temporary)
+                .map_err(|error| refused(format!("cannot be removed: {error}; name another file")))?;
         }
+        let file = &self.shown;
+        Err(refused(format!("is in use: another backup to {file:?} runs; wait for it, or name another file")))
     }
+}
+
+/// How often a file that another command has just finished is opened once more.
+const TAKING_OVER_MAX: usize = 10;
+
+/// Opens a regular file, which is made where it is not there. No link is followed: its target is somebody's.
+fn open(path: &Path) -> io::Result<File> {
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let file = File::options().write(true).create(true).truncate(false).custom_flags(no_follow).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Whether the path leads to that very file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    file.metadata().and_then(|open| Ok(same(open, fs::symlink_metadata(path)?))).unwrap_or(false)
 }
 
 /// A file that goes again unless it gets its name.
@@ -129,8 +169,10 @@ impl Unfinished<'_> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        // It is not there any more where it got its name by renaming.
-        let _ = fs::remove_file(&self.temporary);
+        // Where it got its name by renaming, another command's may be there by now.
+        if is_at(&self.file, &self.temporary) {
+            let _ = fs::remove_file(&self.temporary);
+        }
     }
 }
 
@@ -196,6 +238,42 @@ mod tests {
         fs::rename(&pipe, &file).unwrap();
         assert!(unfinished.finish().is_err());
         assert!(fs::metadata(&file).unwrap().file_type().is_fifo());
+    }
+
+    #[test]
+    fn what_a_killed_command_left_is_taken_over_and_what_another_one_writes_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, unfinished) = (dir.path().join("file"), dir.path().join("file.unfinished"));
+        fs::write(&unfinished, "left by one that was killed").unwrap();
+        let target = Target::new(&file, false).unwrap();
+        let first = target.create().unwrap();
+        assert_eq!(fs::metadata(&unfinished).unwrap().len(), 0);
+        match target.create() {
+            Err(CommandError::Unusable(reason)) => assert!(reason.contains("another backup"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        first.finish().unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // Killed between the two steps in which the file gets its name.
+        fs::write(&file, "whole").unwrap();
+        fs::hard_link(&file, &unfinished).unwrap();
+        let target = Target::new(&file, true).unwrap();
+        drop(target.create().unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "whole");
+        symlink("file", &unfinished).unwrap();
+        assert!(matches!(target.create(), Err(CommandError::Unusable(_))), "a link is not followed");
+    }
+
+    /// As where the one renamed and the other began before the first was through.
+    #[test]
+    fn a_file_that_got_its_name_does_not_take_the_next_ones_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target::new(&dir.path().join("file"), true).unwrap();
+        let first = target.create().unwrap();
+        fs::rename(dir.path().join("file.unfinished"), dir.path().join("file")).unwrap();
+        let next = target.create().unwrap();
+        drop(first);
+        assert!(is_at(&next.file, &next.temporary));
     }
 
     #[test]

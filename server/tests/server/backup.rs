@@ -352,6 +352,42 @@ async fn a_backup_that_is_stopped_leaves_no_file() {
     }
 }
 
+#[tokio::test]
+async fn a_backup_that_was_killed_is_taken_over_by_the_next_one_and_one_that_runs_is_not() {
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("a.backup");
+    let node = Node::ready("node1", &[]).await;
+    node.client().put(b"a", vec![7; 100_000]).await.unwrap();
+    // It accepts, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    for signal in ["KILL", "HUP"] {
+        let mut child = Command::new(SERVER).args(["backup", "--force", &address, text(&file)]).spawn().unwrap();
+        let (_stream, _) = silent.accept().unwrap();
+        conure(&["backup", "--force", &node.url(""), text(&file)]).refused(2, &["another backup", text(&file)]);
+        let sent =
+            Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        assert!(sent.success() && !child.wait().unwrap().success());
+        assert!(here.path().join("a.backup.unfinished").exists());
+        conure(&["backup", "--force", &node.url(""), text(&file)]).good();
+        let left: Vec<String> = contents(here.path()).into_keys().collect();
+        assert_eq!(left, [text(&file)], "something stayed after SIG{signal}");
+    }
+    conure(&["restore", text(&file), text(&here.path().join("restored"))]).good();
+}
+
+#[tokio::test]
+async fn a_backup_that_meets_the_limit_of_file_sizes_says_so_and_leaves_nothing() {
+    let here = tempfile::tempdir().unwrap();
+    let node = Node::ready("node1", &[]).await;
+    node.client().put(b"a", vec![7; 1_000_000]).await.unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 8; exec \"$@\"", "sh", SERVER, "backup", &node.url(""), "a.backup"]);
+    let (code, error) = run(command.current_dir(here.path()));
+    assert!(code == Some(1) && error.contains("cannot write the backup: File too large"), "{code:?} {error}");
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn where_it_cannot_go_is_said_before_anything_is_asked_for() {
     let here = tempfile::tempdir().unwrap();
