@@ -5,6 +5,7 @@ use std::io::{self, BufReader, IsTerminal as _, Read};
 use std::path::Path;
 
 use conure_member::offline::{self, Founded, NewCluster};
+use rustix::fs::{FileType, fstat};
 
 use super::args::{LoadArgs, NewArgs, RestoreArgs};
 use super::progress::{self, Counted};
@@ -25,11 +26,14 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
     let (backup, len): (Box<dyn Read>, _) = match args.file.to_str() {
         Some("-") => (Box::new(standard_input("a backup")?), None),
         _ => {
+            let shown = args.file.display().to_string();
+            let unusable = |what: String| CommandError::Unusable(format!("the backup {shown:?} {what}"));
             let opened = File::open(&args.file).and_then(|file| Ok((file.metadata()?, file)));
-            let (meta, file) = opened.map_err(|error| {
-                let file = args.file.display().to_string();
-                CommandError::Unusable(format!("the backup {file:?} cannot be opened: {error}"))
-            })?;
+            let (meta, file) = opened.map_err(|error| unusable(format!("cannot be opened: {error}")))?;
+            if meta.is_dir() {
+                let mend = "name the file that `conure-db backup` wrote";
+                return Err(unusable(format!("is a directory; {mend}")));
+            }
             (Box::new(file), Some(meta.len()))
         }
     };
@@ -49,14 +53,17 @@ pub(super) fn load(args: &LoadArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Standard input, unless a person would have to type it.
+/// Standard input, unless a person would have to type it, or it is a directory.
 fn standard_input(what: &str) -> Result<io::StdinLock<'static>, CommandError> {
-    if io::stdin().is_terminal() {
-        return Err(CommandError::Unusable(format!(
-            "standard input is a terminal; give {what}, with < FILE"
-        )));
-    }
-    Ok(io::stdin().lock())
+    let is_directory = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode).is_dir();
+    let unusable = if io::stdin().is_terminal() {
+        "a terminal"
+    } else if fstat(io::stdin()).is_ok_and(is_directory) {
+        "a directory"
+    } else {
+        return Ok(io::stdin().lock());
+    };
+    Err(CommandError::Unusable(format!("standard input is {unusable}; give {what}, with < FILE")))
 }
 
 fn say(done: &str, founded: &Founded, dir: &Path, node_id: &str) {

@@ -173,8 +173,7 @@ async fn a_backup_that_is_not_whole_is_refused_and_leaves_nothing() {
         std::fs::write(&file, bad).unwrap();
         conure(&["restore", text(&file), text(&dir)]).refused(2, &[named]);
         conure_fed(&["restore", "-", text(&dir)], bad).refused(2, &[named]);
-        let left: Vec<String> = contents(&dir).into_keys().collect();
-        assert_eq!(left, [text(&dir.join("lock"))], "something stayed");
+        assert!(!dir.exists(), "something stayed");
     }
     let ended = conure_fed(&["restore", "--cluster-id=again", "--incarnation=7", "-", text(&dir)], &backup);
     ended.good();
@@ -200,6 +199,68 @@ async fn a_backup_that_is_not_whole_is_refused_and_leaves_nothing() {
         .refused(2, &["none", "cannot be opened"]);
     std::fs::write(here.path().join("file"), "").unwrap();
     conure_fed(&["restore", "-", text(&here.path().join("file"))], &backup).refused(2, &["file"]);
+}
+
+/// What can stand where a directory or a backup should: the words and, for all, exit code 2 and nothing that stays.
+#[tokio::test]
+async fn odd_targets_are_named_for_what_they_are_and_left_as_they_are() {
+    let backup = small_backup().await;
+    let here = tempfile::tempdir().unwrap();
+    let path = |name: &str| here.path().join(name);
+    std::fs::write(path("good"), &backup).unwrap();
+    std::fs::write(path("cut"), &backup[..backup.len() / 2]).unwrap();
+    std::fs::write(path("file"), "somebody's").unwrap();
+    for folder in ["empty", "with-log/log", "other", "with-lock"] {
+        std::fs::create_dir_all(path(folder)).unwrap();
+    }
+    std::fs::write(path("other/mine"), "mine").unwrap();
+    std::fs::write(path("with-lock/lock"), "").unwrap();
+    std::os::unix::fs::symlink("nowhere", path("dangling")).unwrap();
+    let all = || {
+        let list = Command::new("find").arg(here.path()).output().unwrap();
+        let mut names: Vec<String> =
+            String::from_utf8(list.stdout).unwrap().lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    let before = all();
+    let not_there = "is a symbolic link to \"nowhere\", which is not there";
+    for (file, dir, words) in [
+        ("good", "file", "is a file, not a directory; name a directory"),
+        ("good", "good", "is a file, not a directory"),
+        ("good", "file/below", "is a file, not a directory"),
+        ("good", "dangling", not_there),
+        ("good", "dangling/below", not_there),
+        ("good", "with-log", "has a database (\"log\") already"),
+        ("empty", "new", "is a directory; name the file"),
+        ("absent", "new", "cannot be opened"),
+        ("cut", "new", "cut off"),
+        ("cut", "new/and/below", "cut off"),
+        ("cut", "empty", "cut off"),
+        ("cut", "other", "cut off"),
+        ("cut", "with-lock", "cut off"),
+    ] {
+        let ended = conure(&["restore", text(&path(file)), text(&path(dir))]);
+        ended.refused(2, &[words]);
+        assert_eq!(all(), before, "restore {file} {dir} left something");
+    }
+    for command in ["restore - new", "load new"] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec \"$1\" {command} < .; "), "sh", SERVER]).current_dir(here.path());
+        let output = shell.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(2) && error.contains("standard input is a directory"),
+            "{error}"
+        );
+        assert_eq!(all(), before, "{command} left something");
+    }
+    for (dir, words) in [("file", "is a file, not a directory; name a directory"), ("dangling", not_there)] {
+        let (code, error) = run(&mut member(&path(dir), &[]));
+        assert!(code == Some(2) && error.contains(words), "{code:?} {error}");
+    }
+    assert_eq!(all(), before);
+    conure(&["restore", text(&path("good")), text(&path("new/and/below"))]).good();
 }
 
 fn member(dir: &Path, flags: &[&str]) -> Command {
@@ -362,9 +423,11 @@ async fn a_backup_that_was_killed_is_taken_over_by_the_next_one_and_one_that_run
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     for signal in ["KILL", "HUP"] {
-        let mut child = Command::new(SERVER).args(["backup", "--force", &address, text(&file)]).spawn().unwrap();
+        let mut child =
+            Command::new(SERVER).args(["backup", "--force", &address, text(&file)]).spawn().unwrap();
         let (_stream, _) = silent.accept().unwrap();
-        conure(&["backup", "--force", &node.url(""), text(&file)]).refused(2, &["another backup", text(&file)]);
+        conure(&["backup", "--force", &node.url(""), text(&file)])
+            .refused(2, &["another backup", text(&file)]);
         let sent =
             Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
         assert!(sent.success() && !child.wait().unwrap().success());

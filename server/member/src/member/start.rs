@@ -147,6 +147,9 @@ pub(crate) fn take_lock(dir: &Path) -> Result<Arc<dyn File>, (String, String)> {
             .to_owned(),
     }
     };
+    if let Some(obstacle) = platform::in_the_way(dir) {
+        return Err(obstacle);
+    }
     let disk = platform::directory(dir).map_err(|e| (format!("cannot be made: {e}"), mend(&e)))?;
     let opened = match disk.open(LOCK_FILE, OpenMode::Existing) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => disk.open(LOCK_FILE, OpenMode::CreateNew),

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use conure_btree::{Db, Durability, Options};
@@ -21,7 +21,7 @@ use openraft::vote::RaftLeaderId as _;
 use super::OfflineError;
 use crate::backup_format::Record;
 use crate::identity::{IDENTITY_FILE, Identity, State, new_node_id};
-use crate::member::{LOG_DIR, take_lock};
+use crate::member::{LOCK_FILE, LOG_DIR, take_lock};
 use crate::raft::forks::Forks;
 use crate::raft::state::{APPLIED_KEY, Applied, KV_TREE, META_TREE};
 use crate::raft::store::{TREE_FILE, applied_in, engine};
@@ -31,6 +31,7 @@ use crate::raft::types::{LogId, Peer, StoredMembership};
 pub(crate) const UNFINISHED_FILE: &str = "identity.unfinished";
 /// So far the revision goes ahead with every incarnation, beyond any that the cluster's earlier lives gave away.
 const REVISIONS_SKIPPED: u64 = 1 << 32;
+const NAME_EMPTY: &str = "name an empty directory";
 /// Changed pages held in memory at once.
 const DIRTY_BYTES: usize = 16 << 20;
 const NAME_LEN_MAX: usize = 253;
@@ -75,37 +76,86 @@ pub(crate) struct Origin {
 /// Takes the records, in the order of their keys.
 pub(crate) type Put<'a> = dyn FnMut(Record<'_>) -> Result<(), OfflineError> + 'a;
 
-/// Makes `dir` the data directory of a new cluster with the records that `fill` gives. Where it fails, the directory is
-/// left without any of them.
+/// Makes `dir` the data directory of a new cluster with the records that `fill` gives. Where it fails, nothing that it made
+/// is left.
 pub(crate) fn found(
     dir: &Path,
     new: &NewCluster,
     fill: impl FnOnce(&mut Put<'_>) -> Result<Origin, OfflineError>,
 ) -> Result<Founded, OfflineError> {
     check_names(new)?;
-    let existed = dir.exists();
-    let _lock = take_lock(dir).map_err(|(what, mend)| OfflineError::dir(dir, what, mend))?;
+    // Before a lock is made there.
+    refuse_members(dir)?;
+    let made = Made::by(dir);
+    let lock = take_lock(dir).map_err(|(what, mend)| OfflineError::dir(dir, what, mend));
+    let founded = lock.and_then(|_lock| {
+        let founded = found_locked(dir, new, fill);
+        if founded.is_err() {
+            made.remove();
+        }
+        founded
+    })?;
+    made.sync().map_err(OfflineError::io(format_args!("sync the directory above {}", dir.display())))?;
+    Ok(founded)
+}
+
+/// What is not there yet, and goes again where nothing comes of it.
+struct Made<'a> {
+    lock: Option<PathBuf>,
+    /// From the directory upwards.
+    directories: Vec<&'a Path>,
+}
+
+impl<'a> Made<'a> {
+    fn by(dir: &'a Path) -> Self {
+        let lock = dir.join(LOCK_FILE);
+        let absent = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        Self {
+            lock: (!lock.exists()).then_some(lock),
+            directories: dir.ancestors().take_while(absent).collect(),
+        }
+    }
+
+    /// Whatever stays is cleared away by the next attempt, and no member starts on it.
+    fn remove(&self) {
+        if let Some(lock) = &self.lock {
+            let _ = fs::remove_file(lock);
+        }
+        for directory in &self.directories {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+
+    /// Makes the new directories' names durable.
+    fn sync(&self) -> io::Result<()> {
+        self.directories.iter().filter_map(|directory| directory.parent()).try_for_each(|parent| {
+            sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+        })
+    }
+}
+
+/// Makes all but the directory and its lock.
+fn found_locked(
+    dir: &Path,
+    new: &NewCluster,
+    fill: impl FnOnce(&mut Put<'_>) -> Result<Origin, OfflineError>,
+) -> Result<Founded, OfflineError> {
     let io = |e: io::Error| OfflineError::io(format_args!("write to {}", dir.display()))(e);
-    make_room(dir)?;
+    refuse_members(dir)?;
+    if dir.join(UNFINISHED_FILE).exists() {
+        let cleared = clear(dir);
+        cleared.map_err(|e| OfflineError::dir(dir, format!("cannot be cleared: {e}"), NAME_EMPTY))?;
+    }
     fs::File::create(dir.join(UNFINISHED_FILE)).and_then(|marker| marker.sync_all()).map_err(io)?;
     sync_dir(dir).map_err(io)?;
     let made = make(dir, new, fill).and_then(|(founded, identity)| {
         identity.store_by(dir, UNFINISHED_FILE).map_err(io)?;
         Ok(founded)
     });
-    match made {
-        Ok(founded) => {
-            if !existed && let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                sync_dir(parent).map_err(io)?;
-            }
-            Ok(founded)
-        }
-        Err(error) => {
-            // Whatever stays is cleared away by the next attempt, and no member starts on it.
-            let _ = clear(dir);
-            Err(error)
-        }
+    if made.is_err() {
+        let _ = clear(dir);
     }
+    made
 }
 
 fn check_names(new: &NewCluster) -> Result<(), OfflineError> {
@@ -125,22 +175,18 @@ fn check_names(new: &NewCluster) -> Result<(), OfflineError> {
     }
 }
 
-/// Refuses a directory that holds somebody's data, and clears away what an attempt before this one left.
-fn make_room(dir: &Path) -> Result<(), OfflineError> {
-    const EMPTY: &str = "name an empty directory";
+/// Refuses a directory that holds somebody's data; what an attempt before this one left is nobody's.
+fn refuse_members(dir: &Path) -> Result<(), OfflineError> {
     if dir.join(IDENTITY_FILE).exists() {
-        return Err(OfflineError::dir(dir, "belongs to a member already; it is left as it is", EMPTY));
+        return Err(OfflineError::dir(dir, "belongs to a member already; it is left as it is", NAME_EMPTY));
     }
     if dir.join(UNFINISHED_FILE).exists() {
-        let cleared = clear(dir);
-        return cleared.map_err(|e| OfflineError::dir(dir, format!("cannot be cleared: {e}"), EMPTY));
+        return Ok(());
     }
-    for name in [TREE_FILE, LOG_DIR] {
-        if dir.join(name).exists() {
-            return Err(OfflineError::dir(dir, format!("has a database ({name:?}) already"), EMPTY));
-        }
+    match [TREE_FILE, LOG_DIR].into_iter().find(|name| dir.join(name).exists()) {
+        Some(name) => Err(OfflineError::dir(dir, format!("has a database ({name:?}) already"), NAME_EMPTY)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Removes everything of an unfinished directory, its marker last.

@@ -22,6 +22,28 @@ pub(crate) fn directory(path: &Path) -> io::Result<Arc<dyn Disk>> {
     Ok(Arc::new(RealDisk::new(path)?))
 }
 
+/// What is in the way of a directory `path`, which may be made where nothing is, and what to do about it. The system calls
+/// all of these "File exists" or "Not a directory".
+pub(crate) fn in_the_way(path: &Path) -> Option<(String, String)> {
+    // A slash at the end would have the system look through a link, or for a directory.
+    let path: PathBuf = path.components().collect();
+    let (at, found) = path.ancestors().find_map(|at| Some((at, std::fs::symlink_metadata(at).ok()?)))?;
+    let which =
+        if at == path { String::new() } else { format!("cannot be made: {:?} ", at.display().to_string()) };
+    match std::fs::metadata(at) {
+        Ok(found) if found.is_dir() => None,
+        Ok(_) => Some((format!("{which}is a file, not a directory"), "name a directory".to_owned())),
+        Err(error) if found.is_symlink() && error.kind() == io::ErrorKind::NotFound => {
+            let target = std::fs::read_link(at).unwrap_or_default().display().to_string();
+            Some((
+                format!("{which}is a symbolic link to {target:?}, which is not there"),
+                "make that directory, mount its volume, or name another one".to_owned(),
+            ))
+        }
+        Err(_) => None,
+    }
+}
+
 /// The directory `path`, which is looked at and not made.
 pub(crate) fn present_directory(path: &Path) -> Arc<dyn Disk> {
     Arc::new(RealDisk::present(path))
