@@ -4,7 +4,6 @@
 //!
 //! **Invariant:** a [`Config`] is whole and checked; nothing after it looks at flags or environment.
 
-mod addr;
 mod error;
 mod file;
 mod flags;
@@ -20,7 +19,7 @@ use std::time::Duration;
 use conure_client::api::Role;
 
 use crate::commands::Tool;
-pub use addr::Addr;
+pub use conure_client::Addr;
 pub use error::ConfigError;
 use flags::{Other, Parsed};
 pub use join::Join;

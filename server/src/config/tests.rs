@@ -104,6 +104,8 @@ fn a_bad_value_is_named_with_its_key_and_mend_in_one_line() {
         ("data-dir", ""),
         ("raft-addr", "localhost"),
         ("raft-addr", "0.0.0.0:7001"),
+        ("raft-addr", "http://127.0.0.1:7001"),
+        ("http-addr", "http://:8081"),
         ("raft-advertise-addr", ":7001"),
         ("http-addr", "8081"),
         ("http-addr", ":99999"),

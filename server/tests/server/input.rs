@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::api::raw;
-use crate::common::{DEADLINE, Node, problem};
+use crate::common::{DEADLINE, Node, problem, run, server};
 
 #[tokio::test]
 async fn bad_queries_are_400() {
@@ -400,4 +400,32 @@ async fn a_body_with_another_coding_than_chunked_is_not_stored() {
         assert!(refused || answer.starts_with("HTTP/1.1 400 "), "{coding}: {answer:?}");
     }
     assert!(node.client().get(b"a").await.unwrap().is_none());
+}
+
+/// The flag of an address that others dial, and the request that names one, have one parser.
+#[tokio::test]
+async fn bad_addresses_are_refused_alike_by_the_flags_and_by_join() {
+    let node = Node::ready("solo", &[]).await;
+    let http = reqwest::Client::new();
+    for (addr, reason) in [
+        ("http://127.0.0.1:7001", "leave \"http://\" away"),
+        ("127.0.0.1:0", "port 0 cannot be dialled"),
+        ("::1:7001", "an IPv6 address needs brackets"),
+        ("a:b:7001", "is not a host"),
+        ("127.0.0.1", "it has no port"),
+        ("127.0.0.1:70000", "is not a port"),
+        ("0.0.0.0:7001", "every interface"),
+        (":7001", "every interface"),
+    ] {
+        for flag in ["--raft-addr", "--raft-advertise-addr", "--http-advertise-addr"] {
+            let directory = tempfile::tempdir().unwrap();
+            let (code, error) = run(&mut server(&[&format!("{flag}={addr}")], directory.path()));
+            assert_eq!(code, Some(2), "{flag} {addr}: {error}");
+            assert!(error.contains(reason) && error.contains(addr), "{flag} {addr}: {error}");
+        }
+        let asked = serde_json::json!({"ID": "other", "RaftAddr": addr});
+        let answer = http.post(node.url("/join")).json(&asked).send().await.unwrap();
+        let told = problem(answer, StatusCode::BAD_REQUEST, kind::INVALID).await;
+        assert!(told.detail.contains(reason) && told.detail.contains(addr), "{told:?}");
+    }
 }

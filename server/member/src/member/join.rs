@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use conure_client::Addr;
 use conure_client::api::{JoinAnswer, JoinRequest, Suffrage};
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver as _;
@@ -80,14 +81,13 @@ pub(super) fn check(request: &JoinRequest) -> Result<(), Refusal> {
             request.id.len()
         )));
     }
-    let port = request.raft_addr.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
-        return Err(Refusal::Invalid(format!(
-            "RaftAddr {:?} is no address; give HOST:PORT of the member's Raft port",
-            request.raft_addr
-        )));
-    }
-    Ok(())
+    let reason = match Addr::parse(&request.raft_addr) {
+        Ok(addr) if !addr.is_unspecified() => return Ok(()),
+        Ok(_) => "it means every interface, and others cannot dial that".to_owned(),
+        Err(reason) => reason,
+    };
+    let addr = &request.raft_addr;
+    Err(Refusal::Invalid(format!("RaftAddr {addr:?}: {reason}; give HOST:PORT of the member's Raft port")))
 }
 
 pub(super) async fn identify(node: &Node, addr: &str) -> Result<(Identified, Option<Introduced>), Refusal> {

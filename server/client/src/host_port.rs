@@ -1,4 +1,4 @@
-//! `HOST:PORT`.
+//! `HOST:PORT`, as in the flags of a member and in the request to join one.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,8 +15,17 @@ pub struct Addr {
 impl Addr {
     /// Parses `HOST:PORT`, `[IPV6]:PORT` or `:PORT`; the error says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(format!("leave \"{scheme}://\" away"));
+        }
         let (host, port) = text.rsplit_once(':').ok_or("it has no port")?;
-        let port: u16 = port.parse().map_err(|_| format!("{port:?} is not a port"))?;
+        if !host.starts_with('[') && (is_ipv6(host) || is_ipv6(text)) {
+            return Err("an IPv6 address needs brackets".into());
+        }
+        // A sign is no part of a port, although it is of a number.
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let port: u16 =
+            port.parse().ok().filter(|_| digits).ok_or_else(|| format!("{port:?} is not a port"))?;
         if port == 0 {
             return Err("port 0 cannot be dialled".into());
         }
@@ -26,11 +35,10 @@ impl Addr {
                 inner.parse::<Ipv6Addr>().map_err(|_| format!("{inner:?} is not an IPv6 address"))?;
                 inner
             }
-            None if host.contains(':') => return Err("an IPv6 address needs brackets".into()),
             None => host,
         };
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        if host.len() > 253 || !host.chars().all(known) {
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if host.len() > 253 || !(is_ipv6(host) || host.chars().all(known)) {
             return Err(format!("{host:?} is not a host"));
         }
         Ok(Self { host: host.to_owned(), port })
@@ -51,6 +59,10 @@ impl Addr {
         let ipv6 = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
         Self { host: if ipv6 { "::" } else { "0.0.0.0" }.to_owned(), port: self.port }
     }
+}
+
+fn is_ipv6(host: &str) -> bool {
+    host.parse::<Ipv6Addr>().is_ok()
 }
 
 impl fmt::Display for Addr {
@@ -77,11 +89,26 @@ mod tests {
     }
 
     #[test]
-    fn bad_addresses_are_refused() {
-        for text in
-            ["", "localhost", "a:b", "a:0", "a:65536", "::1:80", "[::1:80", "[x]:80", "a b:80", "http://a:80"]
-        {
-            assert!(Addr::parse(text).is_err(), "{text}");
+    fn bad_addresses_are_refused_for_what_is_wrong_with_them() {
+        for (text, reason) in [
+            ("", "no port"),
+            ("localhost", "no port"),
+            ("a:b", "\"b\" is not a port"),
+            ("a:0", "port 0"),
+            ("a:65536", "not a port"),
+            ("a:+80", "not a port"),
+            ("::1:80", "needs brackets"),
+            ("::1", "needs brackets"),
+            ("[::1:80", "not closed"),
+            ("[x]:80", "not an IPv6 address"),
+            ("a b:80", "not a host"),
+            ("a:b:80", "not a host"),
+            ("a/b:80", "not a host"),
+            ("http://a:80", "leave \"http://\" away"),
+            ("https://[::1]:80/", "leave \"https://\" away"),
+        ] {
+            let refused = Addr::parse(text).unwrap_err();
+            assert!(refused.contains(reason), "{text}: {refused}");
         }
     }
 }
