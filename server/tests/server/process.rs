@@ -295,3 +295,15 @@ async fn metrics_are_prometheus_text() {
     }
     assert_eq!(node.metric("conure_revision").await, 3);
 }
+
+#[tokio::test]
+async fn a_reserve_that_the_file_system_cannot_have_is_refused_with_the_most_that_it_can() {
+    let mut node = Node::ready("node1", &[]).await;
+    node.stop().await;
+    let (code, error) = run(node.command().arg("--disk-reserve=900000GiB"));
+    let last = error.lines().last().unwrap();
+    assert_eq!(code, Some(2), "{error}");
+    for words in ["disk_reserve \"921600000MiB\"", "the file system of data_dir", "give --disk-reserve="] {
+        assert!(last.contains(words), "{last}");
+    }
+}

@@ -20,6 +20,9 @@ const RESERVE_MAX: u64 = 2 << 30;
 /// The reserve is never more than this fraction of a file system, or a small volume would hold no data.
 const RESERVE_PARTS_MAX: u64 = 4;
 
+/// One that was set may be half of a file system: with more, no deleting would ever make room for a put.
+const RESERVE_PARTS_SET_MAX: u64 = 2;
+
 const SEGMENT_BYTES_SMALL: u32 = 8 << 20;
 
 /// Watches one file system. Short of room from the moment on that less than the reserve is free, until a quarter more
@@ -45,6 +48,24 @@ fn is_short(was_short: bool, space: Space, reserve: u64) -> bool {
 fn usual_reserve(total_bytes: u64) -> u64 {
     let part = total_bytes / 100 * RESERVE_PERCENT;
     part.clamp(RESERVE_MIN, RESERVE_MAX).min(total_bytes / RESERVE_PARTS_MAX)
+}
+
+/// Why a reserve that was set suits no file system as large as that of `dir`, and what to do.
+pub(crate) fn refuse_reserve(dir: &Path, reserve: Option<u64>) -> Result<(), String> {
+    // Where nothing can be known of the file system, whoever writes will hear what is wrong.
+    let (Some(reserve), Ok(space)) = (reserve, Space::at(dir)) else { return Ok(()) };
+    let most = space.total_bytes / RESERVE_PARTS_SET_MAX;
+    if reserve <= most {
+        return Ok(());
+    }
+    Err(format!(
+        "disk_reserve \"{}MiB\" is more than half of the file system of data_dir {:?}, which has {} MiB, so that no put would \
+         ever be taken; give --disk-reserve={}MiB or less, or a larger file system",
+        reserve >> 20,
+        dir.display().to_string(),
+        space.total_bytes >> 20,
+        most >> 20
+    ))
 }
 
 /// How large the log's files may grow in `dir`. They are removed only as a whole, so on a small file system they are small, but no less
@@ -154,6 +175,17 @@ mod tests {
             short = is_short(short, at(free), 400);
             assert_eq!(short, wanted, "{free}");
         }
+    }
+
+    #[test]
+    fn a_reserve_of_more_than_half_of_the_file_system_is_refused() {
+        let here = tempfile::tempdir().unwrap();
+        let total = Space::at(here.path()).unwrap().total_bytes;
+        for fits in [None, Some(0), Some(total / 2)] {
+            assert_eq!(refuse_reserve(here.path(), fits), Ok(()));
+        }
+        let refused = refuse_reserve(here.path(), Some(total / 2 + 1)).unwrap_err();
+        assert!(refused.contains(&format!("--disk-reserve={}MiB", total >> 21)), "{refused}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::core::{Core, Counters};
 use super::files::LOG_DIR;
 use super::host::HostCore;
-use super::room::Room;
+use super::room::{Room, refuse_reserve};
 use crate::access;
 use crate::facade::MemberConfig;
 use crate::failure::{Failure, Fault, REJOIN};
@@ -40,6 +40,9 @@ pub enum StartError {
     /// What is in the data directory is not what was written there, or part of it is gone.
     #[error("{0}")]
     Damaged(String),
+    /// A setting does not suit the machine.
+    #[error("{0}")]
+    Setting(String),
     /// The Raft address cannot be bound.
     #[error("raft_addr {addr:?} cannot be bound: {source}; stop what uses it or choose another --raft-addr")]
     Bind {
@@ -68,6 +71,7 @@ fn data_dir(dir: &Path, what: impl Display, mend: impl Display) -> StartError {
 pub(crate) async fn start(config: MemberConfig) -> Result<Arc<Core>, StartError> {
     let dir = config.data_dir.clone();
     let lock = take_lock(&dir).map_err(|(what, mend)| data_dir(&dir, what, mend))?;
+    refuse_reserve(&dir, config.tuning.disk_reserve).map_err(StartError::Setting)?;
     platform::try_out(&dir, &[TREE_FILE], &[LOG_DIR]).map_err(|(path, e)| {
         let what = format!("cannot be used: {:?}: {e}", path.display().to_string());
         if Unreadable::is(&e) {
