@@ -37,6 +37,16 @@ struct ReadLabels {
     consistency: &'static str,
 }
 
+impl ReadLabels {
+    fn of(consistency: Consistency) -> Self {
+        let consistency = match consistency {
+            Consistency::Linearizable => "linearizable",
+            Consistency::Stale => "stale",
+        };
+        Self { consistency }
+    }
+}
+
 /// What this process counts. Labels come from fixed lists, so that no client can make new series.
 #[derive(Debug)]
 pub(super) struct Metrics {
@@ -53,7 +63,7 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("conure");
-        let requests = Family::default();
+        let requests = Family::<RequestLabels, Counter>::default();
         registry.register("http_requests", "Requests answered", requests.clone());
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         registry.register_with_unit(
@@ -62,7 +72,7 @@ impl Metrics {
             Unit::Seconds,
             durations.clone(),
         );
-        let reads = Family::default();
+        let reads = Family::<ReadLabels, Counter>::default();
         registry.register("reads_served", "Reads that this member served itself", reads.clone());
         let forwarded = Counter::default();
         registry.register("http_forwarded", "Requests forwarded to the leader", forwarded.clone());
@@ -75,6 +85,15 @@ impl Metrics {
             crowded.clone(),
         );
         let member = MemberMetrics::register(&mut registry);
+        // A series that comes only with its first event hides that one from `increase()`, and is no data until then.
+        for consistency in [Consistency::Linearizable, Consistency::Stale] {
+            drop(reads.get_or_create(&ReadLabels::of(consistency)));
+        }
+        for method in ["GET", "PUT", "DELETE"] {
+            let route = "/kv";
+            drop(requests.get_or_create(&RequestLabels { route, method, status: 200 }));
+            drop(durations.get_or_create(&DurationLabels { route, method }));
+        }
         Self { registry, requests, durations, reads, forwarded, connections, crowded, member }
     }
 
@@ -84,11 +103,7 @@ impl Metrics {
     }
 
     pub(super) fn read_served(&self, consistency: Consistency) {
-        let consistency = match consistency {
-            Consistency::Linearizable => "linearizable",
-            Consistency::Stale => "stale",
-        };
-        self.reads.get_or_create(&ReadLabels { consistency }).inc();
+        self.reads.get_or_create(&ReadLabels::of(consistency)).inc();
     }
 
     pub(super) fn forwarded(&self) {

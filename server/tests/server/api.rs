@@ -146,3 +146,34 @@ pub(crate) async fn raw(node: &Node, request: &str) -> String {
     tokio::time::timeout(crate::common::DEADLINE, read).await.unwrap();
     String::from_utf8(answer).unwrap()
 }
+
+/// The names in the first column of the page's table of metrics.
+fn documented_metrics() -> Vec<String> {
+    let page = include_str!("../../../docs/http-api.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `conure_"));
+    let cells = rows.filter_map(|line| line.split('|').nth(1));
+    let names = cells.flat_map(|cell| cell.split('`').filter(|part| part.starts_with("conure_")));
+    names.map(|name| name.split('{').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn every_documented_metric_is_there_on_a_fresh_member() {
+    let node = Node::ready("solo", &[]).await;
+    let page = node.client().metrics().await.unwrap();
+    let names = documented_metrics();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        let has = |end: &str| page.lines().any(|line| line.starts_with(&format!("{name}{end}")));
+        assert!(has(" ") || has("{") || has("_count{"), "{name} has no series: {page}");
+    }
+    for series in [
+        "conure_reads_served_total{consistency=\"linearizable\"} 0",
+        "conure_reads_served_total{consistency=\"stale\"} 0",
+        "conure_raft_members{suffrage=\"voter\"} 1",
+        "conure_raft_members{suffrage=\"learner\"} 0",
+        "conure_http_requests_total{route=\"/kv\",method=\"PUT\",status=\"200\"} 0",
+        "conure_http_request_duration_seconds_count{route=\"/kv\",method=\"GET\"} 0",
+    ] {
+        assert!(page.lines().any(|line| line == series), "{series} is not in {page}");
+    }
+}
