@@ -51,6 +51,16 @@ impl Volume {
         volume
     }
 
+    /// One in memory on which no more than so many files can be made.
+    fn of_files(count: u32) -> Self {
+        let volume = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(volume.mounted()).unwrap();
+        let options = format!("size=400m,nr_inodes={count}");
+        run("mount", &["-t", "tmpfs", "-o", &options, "none", volume.mounted().to_str().unwrap()]);
+        symlink(volume.mounted(), volume.folder.path().join("data")).unwrap();
+        volume
+    }
+
     fn mounted(&self) -> PathBuf {
         self.folder.path().join("volume")
     }
@@ -209,6 +219,37 @@ async fn deletes_make_room_on_a_disk_that_its_own_data_filled() {
     node.until_ready().await;
     assert_eq!(client.get(&key(1)).await.unwrap().unwrap().bytes, vec![7; VALUE_BYTES]);
     assert!(client.get(&key(2)).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_takes_no_puts_on_a_disk_with_hardly_any_inodes_and_takes_them_again() {
+    let volume = Volume::of_files(400);
+    let mut node = volume.node("node1");
+    node.restart().await;
+    node.until_ready().await;
+    let client = node.client();
+    assert!(!refused(&client, 0).await);
+    let fillers = volume.mounted().join("fillers");
+    fs::create_dir(&fillers).unwrap();
+    let free = || rustix::fs::statvfs(volume.mounted()).unwrap().f_favail;
+    for number in 0.. {
+        if free() < 40 {
+            break;
+        }
+        fs::File::create(fillers.join(number.to_string())).unwrap();
+    }
+    until("it refuses", async || refused(&client, 1).await).await;
+    let told = client.put(&key(1), "1").await.unwrap_err();
+    let detail = &told.problem().unwrap().detail;
+    assert!(detail.contains("out of inodes") && detail.contains("df -i"), "{detail}");
+    assert!(health(&client).await.contains("df -i"));
+    assert_eq!(node.metric("conure_disk_nearly_full").await, 1);
+    assert_eq!(client.get(&key(0)).await.unwrap().unwrap().bytes, vec![7; VALUE_BYTES]);
+    assert!(client.delete(&key(0)).await.unwrap().deleted);
+    fs::remove_dir_all(fillers).unwrap();
+    assert!(!refused(&client, 1).await);
+    until("it is well again", async || health(&client).await == "ok").await;
+    node.stop().await;
 }
 
 /// As a claim of 64Mi may be: the usual reserve leaves most of it to the data.

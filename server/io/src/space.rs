@@ -10,6 +10,10 @@ pub struct Space {
     pub free_bytes: u64,
     /// Bytes in all.
     pub total_bytes: u64,
+    /// Files (inodes) that can still be made, where there is a limit to them.
+    pub free_files: u64,
+    /// Files in all; 0 where the file system makes room for them as they come.
+    pub total_files: u64,
 }
 
 impl Space {
@@ -19,6 +23,8 @@ impl Space {
         Ok(Self {
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free_files: stat.f_favail,
+            total_files: stat.f_files,
         })
     }
 }

@@ -176,6 +176,17 @@ pub enum Refusal {
         /// What must be free.
         needed_bytes: u64,
     },
+    /// The disk has bytes, and hardly any inodes, without which no file can be made: nothing was done, and only puts are refused.
+    #[error(
+        "the leader's disk is nearly out of inodes: {free_inodes} are free and puts need {needed_inodes}, as df -i shows; \
+         remove files from its volume, then try again"
+    )]
+    InodesFull {
+        /// How many are free.
+        free_inodes: u64,
+        /// How many must be free.
+        needed_inodes: u64,
+    },
     /// The process stops; nothing was done.
     #[error("this member is stopping")]
     Stopping,

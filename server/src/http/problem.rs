@@ -76,7 +76,7 @@ impl Problem {
             Refusal::NotInCluster(_) => Self::unavailable(kind::NOT_IN_CLUSTER, detail),
             Refusal::BarrierTimeout(_) => Self::unavailable(kind::BARRIER_TIMEOUT, detail),
             Refusal::Busy => Self::unavailable(kind::BUSY, detail),
-            Refusal::DiskFull { .. } => {
+            Refusal::DiskFull { .. } | Refusal::InodesFull { .. } => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, kind::DISK_NEARLY_FULL, detail)
             }
             Refusal::Stopping => Self::unavailable(kind::STOPPING, detail),

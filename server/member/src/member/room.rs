@@ -1,4 +1,6 @@
 //! How much room there is on the data directory's file system, and whether what needs more of it is taken.
+//!
+//! Room is bytes and, on most file systems, inodes: a log that cannot make its next file ends the process, however many bytes are free.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -23,6 +25,10 @@ const RESERVE_PARTS_MAX: u64 = 4;
 /// One that was set may be half of a file system: with more, no deleting would ever make room for a put.
 const RESERVE_PARTS_SET_MAX: u64 = 2;
 
+/// So many more files can be made, or no puts are taken: the log, a snapshot and another program's need a few at a time. Never more
+/// than a quarter of all that there can be.
+const FILES_RESERVE: u64 = 64;
+
 const SEGMENT_BYTES_SMALL: u32 = 8 << 20;
 
 /// Watches one file system. Short of room from the moment on that less than the reserve is free, until a quarter more
@@ -37,11 +43,24 @@ pub(crate) struct Room {
     short: AtomicBool,
     free: AtomicU64,
     total: AtomicU64,
+    free_files: AtomicU64,
+    total_files: AtomicU64,
+}
+
+/// Pure: what must be free of that reserve, given whether there was too little.
+fn needed(was_short: bool, reserve: u64) -> u64 {
+    if was_short { reserve.saturating_add(reserve / 4) } else { reserve }
+}
+
+/// Pure: how many files must be free; 0 where there is no limit.
+fn files_reserve(total_files: u64) -> u64 {
+    FILES_RESERVE.min(total_files / RESERVE_PARTS_MAX)
 }
 
 /// Pure: whether there is too little room, given whether there was.
 fn is_short(was_short: bool, space: Space, reserve: u64) -> bool {
-    space.free_bytes < if was_short { reserve.saturating_add(reserve / 4) } else { reserve }
+    let files = needed(was_short, files_reserve(space.total_files));
+    space.free_bytes < needed(was_short, reserve) || space.free_files < files
 }
 
 /// Pure: the reserve of a file system of that size, unless one was set.
@@ -87,6 +106,8 @@ impl Room {
             short: AtomicBool::new(false),
             free: AtomicU64::new(0),
             total: AtomicU64::new(0),
+            free_files: AtomicU64::new(0),
+            total_files: AtomicU64::new(0),
         };
         room.look();
         room
@@ -106,16 +127,18 @@ impl Room {
         let reserve = self.reserve_of(space.total_bytes);
         self.free.store(space.free_bytes, Ordering::Relaxed);
         self.total.store(space.total_bytes, Ordering::Relaxed);
+        self.free_files.store(space.free_files, Ordering::Relaxed);
+        self.total_files.store(space.total_files, Ordering::Relaxed);
         let left = i64::try_from(space.free_bytes.saturating_sub(reserve)).unwrap_or(i64::MAX);
         self.budget.store(left, Ordering::Relaxed);
         let was = self.short.load(Ordering::Relaxed);
         let short = is_short(was, space, reserve);
         if short != was && self.short.swap(short, Ordering::Relaxed) != short {
-            let (free, dir) = (space.free_bytes, self.dir.display());
+            let (dir, free_bytes, free_inodes) = (self.dir.display(), space.free_bytes, space.free_files);
             if short {
-                tracing::warn!(%dir, free_bytes = free, reserve_bytes = reserve, "the disk is nearly full: as a leader this member takes no puts");
+                tracing::warn!(%dir, free_bytes, reserve_bytes = reserve, free_inodes, "the disk is nearly full: as a leader this member takes no puts");
             } else {
-                tracing::info!(%dir, free_bytes = free, reserve_bytes = reserve, "the disk has room again");
+                tracing::info!(%dir, free_bytes, reserve_bytes = reserve, free_inodes, "the disk has room again");
             }
         }
         short
@@ -135,13 +158,17 @@ impl Room {
             return Ok(());
         }
         // What is there may be more than was reckoned, or come back meanwhile.
-        if self.look() {
-            return Err(Refusal::DiskFull {
-                free_bytes: self.free_bytes(),
-                needed_bytes: self.needed_bytes(),
-            });
+        if self.look() { Err(self.refusal()) } else { Ok(()) }
+    }
+
+    /// What a put is told while there is too little room.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let (free_bytes, needed_bytes) = (self.free_bytes(), self.needed_bytes());
+        let (free_inodes, needed_inodes) = (self.free_files(), self.needed_files());
+        if free_bytes >= needed_bytes && free_inodes < needed_inodes {
+            return Refusal::InodesFull { free_inodes, needed_inodes };
         }
-        Ok(())
+        Refusal::DiskFull { free_bytes, needed_bytes }
     }
 
     /// What was free.
@@ -156,8 +183,17 @@ impl Room {
 
     /// What must be free for puts to be taken.
     pub(crate) fn needed_bytes(&self) -> u64 {
-        let reserve = self.reserve_of(self.total_bytes());
-        if self.is_short() { reserve.saturating_add(reserve / 4) } else { reserve }
+        needed(self.is_short(), self.reserve_of(self.total_bytes()))
+    }
+
+    /// How many more files could be made.
+    pub(crate) fn free_files(&self) -> u64 {
+        self.free_files.load(Ordering::Relaxed)
+    }
+
+    /// How many that must be for puts to be taken; 0 where there is no limit.
+    pub(crate) fn needed_files(&self) -> u64 {
+        needed(self.is_short(), files_reserve(self.total_files.load(Ordering::Relaxed)))
     }
 }
 
@@ -167,13 +203,35 @@ mod tests {
 
     #[test]
     fn room_that_ran_short_comes_back_with_a_quarter_more() {
-        let at = |free_bytes| Space { free_bytes, total_bytes: 10_000 };
+        let at = |free_bytes| Space { free_bytes, total_bytes: 10_000, free_files: 0, total_files: 0 };
         let mut short = false;
         for (free, wanted) in
             [(500, false), (399, true), (400, true), (499, true), (500, false), (400, false)]
         {
             short = is_short(short, at(free), 400);
             assert_eq!(short, wanted, "{free}");
+        }
+    }
+
+    #[test]
+    fn inodes_run_short_where_there_is_a_limit_to_them() {
+        let at = |free_files, total_files| Space {
+            free_bytes: 9_000,
+            total_bytes: 10_000,
+            free_files,
+            total_files,
+        };
+        for (free, total, was_short, wanted) in [
+            (0, 0, false, false),
+            (0, 0, true, false),
+            (63, 1 << 20, false, true),
+            (64, 1 << 20, false, false),
+            (79, 1 << 20, true, true),
+            (80, 1 << 20, true, false),
+            (5, 20, false, false),
+            (4, 20, false, true),
+        ] {
+            assert_eq!(is_short(was_short, at(free, total), 400), wanted, "{free} of {total}");
         }
     }
 

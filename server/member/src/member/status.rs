@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::core::Core;
 use super::node::{Metrics, Node};
+use crate::facade::Refusal;
 
 /// A member that is further behind than that has not caught up.
 const READY_LAG_MAX: u64 = 1_000;
@@ -86,11 +87,17 @@ impl Core {
     fn health(&self) -> String {
         match self.ready() {
             Err(why) => why,
-            Ok(()) if self.room.is_short() => format!(
-                "the disk is nearly full: {} bytes are free, {} are needed; as a leader it takes no puts",
-                self.room.free_bytes(),
-                self.room.needed_bytes()
-            ),
+            Ok(()) if self.room.is_short() => match self.room.refusal() {
+                Refusal::InodesFull { free_inodes, needed_inodes } => format!(
+                    "the disk is nearly out of inodes: {free_inodes} are free, {needed_inodes} are needed (df -i); as a \
+                     leader it takes no puts"
+                ),
+                _ => format!(
+                    "the disk is nearly full: {} bytes are free, {} are needed; as a leader it takes no puts",
+                    self.room.free_bytes(),
+                    self.room.needed_bytes()
+                ),
+            },
             Ok(()) if self.any_node().is_some_and(|node| node.disk_is_slow()) => {
                 "the log's disk is slow or does not answer; another member should lead".to_owned()
             }
@@ -137,6 +144,8 @@ impl Core {
                 "free_bytes": self.room.free_bytes(),
                 "total_bytes": self.room.total_bytes(),
                 "needed_bytes": self.room.needed_bytes(),
+                "free_inodes": self.room.free_files(),
+                "needed_inodes": self.room.needed_files(),
                 "nearly_full": self.room.is_short(),
             },
             "port": {
