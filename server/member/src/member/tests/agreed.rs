@@ -1,7 +1,7 @@
 //! What was agreed on is not taken back, whoever asks for it.
 
-use openraft::raft::AppendEntriesRequest;
 use openraft::EntryPayload;
+use openraft::raft::AppendEntriesRequest;
 
 use super::*;
 use crate::member::host::{HostCore, Session};
