@@ -2,6 +2,7 @@
 //!
 //! The simulation is a build of its own: it takes the place of the members' sockets and disks.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +31,9 @@ pub(crate) struct Options {
     /// Tell what happens in the one simulation.
     #[arg(long, conflicts_with = "seeds")]
     tell: bool,
+    /// With openraft's debug assertions, which no published image has.
+    #[arg(long)]
+    checked: bool,
     /// Plant a bug, to see that it is found.
     #[arg(long, value_name = "BUG")]
     plant: Option<String>,
@@ -38,10 +42,11 @@ pub(crate) struct Options {
 /// Simulates and says what was found; a broken promise is an exit code of 1.
 #[expect(clippy::print_stdout, reason = "the seed is what repeats the run")]
 pub(crate) fn chore(options: &Options) -> Result<ExitCode> {
-    step("building the simulation", build)?;
+    let checked = options.checked;
+    step("building the simulation", |step| build(step, checked))?;
     let seed = seed(options.seed)?;
     println!("seed {seed}");
-    let mut command = simulation(seed, options.seeds);
+    let mut command = simulation(seed, options.seeds, checked);
     command.args(["--jobs", &options.jobs.to_string()]);
     if options.tell {
         command.arg("--tell");
@@ -56,11 +61,11 @@ pub(crate) fn chore(options: &Options) -> Result<ExitCode> {
 /// Checks of `cargo xtask test`: the tests of the simulation, and so many seeds.
 pub(crate) fn check(report: &mut Report, seeds: u64) {
     report.check("simulation", |step| {
-        build(step)?;
+        build(step, false)?;
         let seed = seed(None)?;
         let mut last = String::new();
         let log = cargo::logs().join("simulation.log");
-        let mut command = simulation(seed, seeds);
+        let mut command = simulation(seed, seeds, false);
         let ran = run_lines(&mut command, &log, cargo::LIMIT, |line| {
             step.at(line.trim());
             last = line.trim().to_owned();
@@ -94,14 +99,26 @@ fn seed(given: Option<u64>) -> Result<u64> {
     given.map_or_else(|| Ok(conure_proof::seed("CONURE_SIM_SEED")? % 1_000_000_000), Ok)
 }
 
-fn build(step: &Step) -> Result<()> {
+/// Where the simulation with openraft's debug assertions is built, beside the one without.
+fn checked_target() -> PathBuf {
+    cargo::target().join("simulation-checked")
+}
+
+fn build(step: &Step, checked: bool) -> Result<()> {
     let mut command = cargo::plain("build");
     command.args(SELECTION);
+    if checked {
+        for package in ["openraft", "validit"] {
+            command.args(["--config", &format!("profile.dev.package.{package}.debug-assertions=true")]);
+        }
+        command.arg("--target-dir").arg(checked_target());
+    }
     cargo::run(&mut command, "build-simulation", step)
 }
 
-fn simulation(seed: u64, seeds: u64) -> Command {
-    let mut command = Command::new(binaries().join("conure-sim"));
+fn simulation(seed: u64, seeds: u64, checked: bool) -> Command {
+    let folder = if checked { checked_target().join("debug") } else { binaries() };
+    let mut command = Command::new(folder.join("conure-sim"));
     command.args(["--seed", &seed.to_string(), "--seeds", &seeds.to_string()]);
     command
 }

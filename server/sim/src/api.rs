@@ -10,10 +10,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use crate::world::with;
+
 /// Where members listen for clients.
 pub(crate) const PORT: u16 = 8081;
 /// Where members listen for each other.
 pub(crate) const RAFT_PORT: u16 = 7001;
+/// Where it moves to, and comes back from.
+pub(crate) const RAFT_PORT_MOVED: u16 = 7011;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +93,8 @@ async fn answer(member: &Member, question: Ask) -> Answer {
             })
         }
         Ask::Join { name } => {
-            let request = JoinRequest { raft_addr: format!("{name}:{RAFT_PORT}"), id: name };
+            let port = with(|world| world.raft_port(&name));
+            let request = JoinRequest { raft_addr: format!("{name}:{port}"), id: name };
             member.join(&request).await.map(|progress| match progress {
                 JoinProgress::Voter(_) => Answer::Done,
                 JoinProgress::CatchingUp(_) => Answer::Unknown("it still catches up".to_owned()),

@@ -89,6 +89,9 @@ impl Faults {
         for name in due {
             self.down.remove(&name);
             *self.lives.entry(name.clone()).or_default() += 1;
+            if self.random.below(6) == 0 {
+                with(|world| world.move_port(&name));
+            }
             sim.bounce(name.as_str());
         }
     }

@@ -25,11 +25,12 @@ pub(crate) struct Slot {
 impl Slot {
     fn config(&self) -> MemberConfig {
         let (name, host) = (&self.name, &self.host);
+        let raft_port = with(|world| world.raft_port(name));
         MemberConfig {
             node_id: name.clone(),
             data_dir: data_dir(host),
-            raft_addr: format!("0.0.0.0:{}", api::RAFT_PORT),
-            raft_advertise_addr: format!("{host}:{}", api::RAFT_PORT),
+            raft_addr: format!("0.0.0.0:{raft_port}"),
+            raft_advertise_addr: format!("{host}:{raft_port}"),
             http_advertise_addr: format!("{host}:{}", api::PORT),
             bootstrap: self.bootstrap && !with(|world| world.wiped.contains(name)),
             barrier_timeout: Duration::from_secs(2),
@@ -49,6 +50,17 @@ pub(crate) async fn run_twin(slots: Vec<Slot>) -> turmoil::Result {
     }
 }
 
+/// Tells the member where the others are while it finds no leader, as `--join` does.
+async fn seek(member: Member) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if member.status().leader.is_empty() {
+            let moved = with(|world| world.ports.clone());
+            moved.iter().for_each(|(name, port)| member.hint_address(name, &format!("{name}:{port}")));
+        }
+    }
+}
+
 /// Runs the process until it is told to stop.
 pub(crate) async fn run(slot: Slot) -> turmoil::Result {
     let name = slot.host.clone();
@@ -62,6 +74,7 @@ pub(crate) async fn run(slot: Slot) -> turmoil::Result {
     note!("{name} runs");
     let (orders, mut heard) = mpsc::unbounded_channel();
     with(|world| world.processes.insert(name.clone(), Process { member: member.clone(), orders }));
+    tokio::spawn(seek(member.clone()));
     let listener = TcpListener::bind(("0.0.0.0", api::PORT)).await?;
     loop {
         tokio::select! {

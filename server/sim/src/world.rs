@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use conure_member::Member;
 use tokio::sync::mpsc;
 
+use crate::api::{RAFT_PORT, RAFT_PORT_MOVED};
 use crate::history::History;
 
 /// The machine on which copies of disks run.
@@ -38,6 +39,8 @@ pub(crate) struct World {
     pub(crate) serving: BTreeSet<String>,
     /// The members whose disks were emptied and that were not joined since.
     pub(crate) wiped: BTreeSet<String>,
+    /// The Raft ports of the members that have moved to another one.
+    pub(crate) ports: BTreeMap<String, u16>,
     /// The member whose disk a second process has a copy of.
     pub(crate) twin_of: Option<String>,
     /// The member whose disk was put back as it was earlier, until it has noticed.
@@ -51,6 +54,19 @@ pub(crate) struct World {
     violation: Option<String>,
     trace: DefaultHasher,
     tell: bool,
+}
+
+impl World {
+    /// Where the member's Raft port is.
+    pub(crate) fn raft_port(&self, name: &str) -> u16 {
+        self.ports.get(name).copied().unwrap_or(RAFT_PORT)
+    }
+
+    /// The member's next process is dialled elsewhere.
+    pub(crate) fn move_port(&mut self, name: &str) {
+        let there = if self.raft_port(name) == RAFT_PORT { RAFT_PORT_MOVED } else { RAFT_PORT };
+        self.ports.insert(name.to_owned(), there);
+    }
 }
 
 /// How far a simulation is.
