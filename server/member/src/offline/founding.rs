@@ -84,9 +84,11 @@ pub(crate) fn found(
     fill: impl FnOnce(&mut Put<'_>) -> Result<Origin, OfflineError>,
 ) -> Result<Founded, OfflineError> {
     check_names(new)?;
-    // Before a lock is made there.
-    refuse_members(dir)?;
     let made = Made::by(dir);
+    if made.lock.is_some() {
+        // Before a lock is made there; with one, it is seen first whether somebody holds it.
+        refuse_members(dir)?;
+    }
     let lock = take_lock(dir).map_err(|(what, mend)| OfflineError::dir(dir, what, mend));
     let founded = lock.and_then(|_lock| {
         let founded = found_locked(dir, new, fill);
