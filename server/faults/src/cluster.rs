@@ -1,6 +1,6 @@
 //! The cluster: its members, who leads, and the administration that faults need.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as Plain, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub(crate) struct Cluster {
     asking: Vec<Client>,
     /// Asks any of them for changes of the membership.
     admin: Client,
+    /// Where volumes and logs are.
+    pub(crate) folder: PathBuf,
     /// What no fault explains.
     problems: Plain<Vec<String>>,
 }
@@ -50,7 +52,8 @@ impl Cluster {
         let urls = places.iter().map(|place| place.url.as_str());
         let admin =
             Client::builder().servers(urls).timeout(Duration::from_secs(5)).attempts(2 * 5).build()?;
-        let cluster = Self { places, members, asking, admin, problems: Plain::default() };
+        let cluster =
+            Self { places, members, asking, admin, folder: folder.to_owned(), problems: Plain::default() };
         for (number, member) in cluster.members.iter().enumerate() {
             member.lock().await.start(number == 0)?;
         }
@@ -62,6 +65,13 @@ impl Cluster {
         }
         cluster.until_ready().await?;
         Ok(cluster)
+    }
+
+    /// Where the cluster says that a member is, as any of them knows it.
+    pub(crate) async fn known_at(&self, member: usize) -> Option<String> {
+        let place = self.places.get(member)?;
+        let known = self.admin.raft_config().await.ok()?.members;
+        known.into_iter().find(|known| known.id == place.name).map(|known| known.raft_addr)
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -15,6 +15,9 @@ use crate::network::{address, namespace};
 const RAFT_PORT: u16 = 7001;
 const HTTP_PORT: u16 = 8081;
 
+/// How much higher the ports of a copy are than those of a member.
+const COPY_SHIFT: u16 = 500;
+
 /// Among so many lines at the end of a log is why its member ended: others may come behind it.
 const LAST_LINES: usize = 20;
 
@@ -27,15 +30,22 @@ pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) raft: String,
     pub(crate) url: String,
+    http_port: u16,
 }
 
 impl Place {
     pub(crate) fn of(member: usize) -> Self {
-        let ip = address(member);
+        Self::shifted(member, 0)
+    }
+
+    /// In the member's namespace, at ports so much higher.
+    pub(crate) fn shifted(member: usize, shift: u16) -> Self {
+        let (ip, http_port) = (address(member), HTTP_PORT + shift);
         Self {
             name: format!("m{}", member + 1),
-            raft: format!("{ip}:{RAFT_PORT}"),
-            url: format!("http://{ip}:{HTTP_PORT}"),
+            raft: format!("{ip}:{}", RAFT_PORT + shift),
+            url: format!("http://{ip}:{http_port}"),
+            http_port,
         }
     }
 }
@@ -73,6 +83,16 @@ impl Member {
         Ok(member)
     }
 
+    /// Another member of the same name with a copy of its volume, at other ports of the same address: who does not hear the
+    /// one does not hear the other. The process of this one has ended.
+    pub(crate) fn copy(&self, folder: &Path) -> Result<Self> {
+        let file = |kind: &str| folder.join(format!("{}-copy.{kind}", self.place.name));
+        let volume = self.volume.copy(&file("volume"))?;
+        let place = Place::shifted(self.number, COPY_SHIFT);
+        let (start, clock) = (self.start.clone(), self.clock.clone());
+        Ok(Self { number: self.number, place, volume, start, log: file("log"), clock, child: None })
+    }
+
     /// Starts the process; `bootstrap` where it shall start the cluster.
     pub(crate) fn start(&mut self, bootstrap: bool) -> Result<()> {
         ensure!(self.child.is_none(), "{} runs already", self.place.name);
@@ -81,7 +101,11 @@ impl Member {
         let mut command = within(&namespace(self.number));
         command.arg(&self.start.program);
         command.args(["--node-id", &self.place.name, "--raft-addr", &self.place.raft]);
-        command.args(["--http-addr", &format!(":{HTTP_PORT}"), &format!("--bootstrap={bootstrap}")]);
+        command.args([
+            "--http-addr",
+            &format!(":{}", self.place.http_port),
+            &format!("--bootstrap={bootstrap}"),
+        ]);
         command.arg("--data-dir").arg(self.volume.path());
         // Half of them send clients on, half of them ask for the client.
         command
@@ -95,6 +119,12 @@ impl Member {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().with_context(|| format!("cannot start {}", self.place.name))?);
         Ok(())
+    }
+
+    /// Nothing is left of its volume.
+    pub(crate) fn remove_volume(&mut self) -> Result<()> {
+        self.kill()?;
+        self.volume.remove()
     }
 
     fn signal(&self, signal: Signal) {

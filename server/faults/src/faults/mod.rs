@@ -4,6 +4,7 @@
 //! different lanes may overlap without undoing each other. At most one wiped volume is not yet a voter again, because
 //! more than a minority of lost disks is a loss that no cluster survives.
 
+mod copied;
 mod membership;
 mod network;
 mod process;
@@ -72,6 +73,7 @@ faults! {
     FullDisk "full-disk" Storage "no page more is to be had on a member's disk";
     FailingFsync "failing-fsync" Storage "fsync fails on a member's disk, and what it should have kept is lost";
     Snapshot "snapshot" Storage "a member stays away until it can only come back by a snapshot";
+    CopiedDirectory "copied-directory" Storage "a copy of a member's volume runs at another address, too";
 }
 
 impl fmt::Display for Fault {
@@ -94,7 +96,7 @@ impl FromStr for Fault {
 
 /// The names of all faults and what each does, a line each.
 pub(crate) fn list() -> String {
-    let line = |fault: &Fault| format!("  {:16} {}", fault.name(), fault.about());
+    let line = |fault: &Fault| format!("  {:18} {}", fault.name(), fault.about());
     format!("Faults:\n{}", Fault::ALL.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 

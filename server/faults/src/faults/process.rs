@@ -84,12 +84,18 @@ pub(super) async fn clock(scene: &mut Scene) -> Result<()> {
 
 /// Stops one member by SIGTERM and starts it again. It has to end well.
 async fn restart(scene: &Scene, victim: &mut Held) -> Result<()> {
+    stop(scene, victim).await?;
+    victim.start(false)
+}
+
+/// Stops one member by SIGTERM. It has to end well.
+pub(super) async fn stop(scene: &Scene, victim: &mut Held) -> Result<()> {
     // One that only just started does not listen for signals yet.
     scene.cluster.until_it_answers(victim.number()).await?;
     victim.terminate();
     let status = victim.wait().await?;
     ensure!(status.success(), "{} ended with {status} on SIGTERM", victim.place.name);
-    victim.start(false)
+    Ok(())
 }
 
 pub(super) async fn rolling_restart(scene: &mut Scene) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{Fault, Lane, Scene, membership, network, process, storage};
+use super::{Fault, Lane, Scene, copied, membership, network, process, storage};
 
 /// The time from one fault of a lane to its next.
 const BETWEEN_MS: std::ops::Range<u64> = 500..6_000;
@@ -39,6 +39,7 @@ pub(crate) async fn run_lane(mut scene: Scene, lane: Lane, faults: Vec<Fault>) -
             Fault::FullDisk => storage::full_disk(&mut scene).await,
             Fault::FailingFsync => storage::failing_fsync(&mut scene).await,
             Fault::Snapshot => storage::snapshot(&mut scene).await,
+            Fault::CopiedDirectory => copied::run(&mut scene).await,
         };
         scene.ended(fault);
         if scene.log.counts().get(&fault).copied() == before {
