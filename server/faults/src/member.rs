@@ -1,6 +1,7 @@
 //! One member: a `conure-db` process in its network namespace, on its volume.
 
 use std::fs::{File, OpenOptions};
+use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -60,6 +61,15 @@ pub(crate) struct Start {
     pub(crate) faketime: Option<PathBuf>,
 }
 
+/// How one process of a member is started.
+#[derive(Debug, Default)]
+pub(crate) struct Way {
+    /// It shall start the cluster.
+    pub(crate) bootstrap: bool,
+    /// Its standard error, of which there is much then; its log without one.
+    pub(crate) standard_error: Option<PipeWriter>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -95,6 +105,11 @@ impl Member {
 
     /// Starts the process; `bootstrap` where it shall start the cluster.
     pub(crate) fn start(&mut self, bootstrap: bool) -> Result<()> {
+        self.start_in(Way { bootstrap, ..Way::default() })
+    }
+
+    /// Starts the process in some other way.
+    pub(crate) fn start_in(&mut self, way: Way) -> Result<()> {
         ensure!(self.child.is_none(), "{} runs already", self.place.name);
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log: File = log.with_context(|| self.log.display().to_string())?;
@@ -104,7 +119,7 @@ impl Member {
         command.args([
             "--http-addr",
             &format!(":{}", self.place.http_port),
-            &format!("--bootstrap={bootstrap}"),
+            &format!("--bootstrap={}", way.bootstrap),
         ]);
         command.arg("--data-dir").arg(self.volume.path());
         // Half of them send clients on, half of them ask for the client.
@@ -116,7 +131,11 @@ impl Member {
             command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &self.clock);
             command.env("FAKETIME_NO_CACHE", "1").env("DONT_FAKE_MONOTONIC", "1");
         }
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?);
+        match way.standard_error {
+            Some(pipe) => command.args(["--log-level", "debug"]).stderr(pipe),
+            None => command.stderr(log),
+        };
         self.child = Some(command.spawn().with_context(|| format!("cannot start {}", self.place.name))?);
         Ok(())
     }

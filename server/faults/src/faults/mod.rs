@@ -5,6 +5,7 @@
 //! more than a minority of lost disks is a loss that no cluster survives.
 
 mod copied;
+mod log_reader;
 mod membership;
 mod network;
 mod process;
@@ -68,6 +69,7 @@ faults! {
     Clock "clock" Process "the time of day of one or all members jumps";
     RollingRestart "rolling-restart" Process "SIGTERM of one member after the other";
     Transfer "transfer" Process "leadership moves, asked for or by SIGTERM of the leader";
+    DeadLogReader "dead-log-reader" Process "nobody reads a member's standard error, a pipe, any more";
     Rejoin "rejoin" Storage "a member is removed and joined again";
     Wipe "wipe" Storage "a member loses its volume and joins again under its name";
     FullDisk "full-disk" Storage "no page more is to be had on a member's disk";

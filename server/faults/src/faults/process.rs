@@ -83,7 +83,7 @@ pub(super) async fn clock(scene: &mut Scene) -> Result<()> {
 }
 
 /// Stops one member by SIGTERM and starts it again. It has to end well.
-async fn restart(scene: &Scene, victim: &mut Held) -> Result<()> {
+pub(super) async fn restart(scene: &Scene, victim: &mut Held) -> Result<()> {
     stop(scene, victim).await?;
     victim.start(false)
 }
