@@ -93,6 +93,11 @@ impl Member {
         Ok(member)
     }
 
+    /// From its next start on it is at other ports; it does not run.
+    pub(crate) fn move_by(&mut self, shift: u16) {
+        self.place = Place::shifted(self.number, shift);
+    }
+
     /// Another member of the same name with a copy of its volume, at other ports of the same address: who does not hear the
     /// one does not hear the other. The process of this one has ended.
     pub(crate) fn copy(&self, folder: &Path) -> Result<Self> {

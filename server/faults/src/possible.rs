@@ -32,7 +32,7 @@ pub(crate) fn sift(asked: Vec<Fault>, members: usize) -> (Vec<Fault>, Vec<String
         _ if fault.lane() == Lane::Network && members < 2 => Some("it takes two members"),
         Fault::Rejoin | Fault::Wipe | Fault::Snapshot if members < 3 => Some("it takes three members"),
         // A copy of the only voter is a quorum of its own.
-        Fault::CopiedDirectory if members < 2 => Some("it takes two members"),
+        Fault::CopiedDirectory | Fault::ChangedAddresses if members < 2 => Some("it takes two members"),
         _ => None,
     };
     let kept = asked.into_iter().filter(|fault| {

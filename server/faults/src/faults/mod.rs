@@ -7,6 +7,7 @@
 mod copied;
 mod log_reader;
 mod membership;
+mod moved;
 mod network;
 mod process;
 mod schedule;
@@ -70,6 +71,7 @@ faults! {
     RollingRestart "rolling-restart" Process "SIGTERM of one member after the other";
     Transfer "transfer" Process "leadership moves, asked for or by SIGTERM of the leader";
     DeadLogReader "dead-log-reader" Process "nobody reads a member's standard error, a pipe, any more";
+    ChangedAddresses "changed-addresses" Process "a member comes back at other ports";
     Rejoin "rejoin" Storage "a member is removed and joined again";
     Wipe "wipe" Storage "a member loses its volume and joins again under its name";
     FullDisk "full-disk" Storage "no page more is to be had on a member's disk";
