@@ -68,6 +68,8 @@ pub(crate) struct Way {
     pub(crate) bootstrap: bool,
     /// Its standard error, of which there is much then; its log without one.
     pub(crate) standard_error: Option<PipeWriter>,
+    /// So many file descriptors and no more.
+    pub(crate) descriptors: Option<u32>,
 }
 
 /// See the module.
@@ -119,6 +121,9 @@ impl Member {
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log: File = log.with_context(|| self.log.display().to_string())?;
         let mut command = within(&namespace(self.number));
+        if let Some(count) = way.descriptors {
+            command.args(["prlimit", &format!("--nofile={count}:{count}"), "--"]);
+        }
         command.arg(&self.start.program);
         command.args(["--node-id", &self.place.name, "--raft-addr", &self.place.raft]);
         command.args([

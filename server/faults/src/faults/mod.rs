@@ -5,6 +5,7 @@
 //! more than a minority of lost disks is a loss that no cluster survives.
 
 mod copied;
+mod descriptors;
 mod log_reader;
 mod membership;
 mod moved;
@@ -72,6 +73,7 @@ faults! {
     Transfer "transfer" Process "leadership moves, asked for or by SIGTERM of the leader";
     DeadLogReader "dead-log-reader" Process "nobody reads a member's standard error, a pipe, any more";
     ChangedAddresses "changed-addresses" Process "a member comes back at other ports";
+    DescriptorLimit "descriptor-limit" Process "a member may open few files and gets hundreds of idle connections";
     Rejoin "rejoin" Storage "a member is removed and joined again";
     Wipe "wipe" Storage "a member loses its volume and joins again under its name";
     FullDisk "full-disk" Storage "no page more is to be had on a member's disk";

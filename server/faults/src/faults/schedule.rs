@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 
-use super::{Fault, Lane, Scene, copied, log_reader, membership, moved, network, process, storage};
+use super::{
+    Fault, Lane, Scene, copied, descriptors, log_reader, membership, moved, network, process, storage,
+};
 
 /// The time from one fault of a lane to its next.
 const BETWEEN_MS: std::ops::Range<u64> = 500..6_000;
@@ -36,6 +38,7 @@ pub(crate) async fn run_lane(mut scene: Scene, lane: Lane, faults: Vec<Fault>) -
             Fault::Transfer => process::transfer(&mut scene).await,
             Fault::DeadLogReader => log_reader::run(&mut scene).await,
             Fault::ChangedAddresses => moved::run(&mut scene).await,
+            Fault::DescriptorLimit => descriptors::run(&mut scene).await,
             Fault::Rejoin => membership::rejoin(&mut scene).await,
             Fault::Wipe => membership::wipe(&mut scene).await,
             Fault::FullDisk => storage::full_disk(&mut scene).await,
