@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use conure_client::api::{Status, Suffrage};
 use conure_client::{ClientError, problem};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, RwLock};
 use tokio::task::JoinSet;
 
 use crate::member::{Member, Place, Start};
@@ -27,6 +27,8 @@ pub(crate) type Held = OwnedMutexGuard<Member>;
 pub(crate) struct Cluster {
     pub(crate) places: Arc<Places>,
     members: Vec<Arc<Mutex<Member>>>,
+    /// Faults that may cost the leader its place without taking it share this.
+    pub(crate) calm: Arc<RwLock<()>>,
     /// Where volumes and logs are.
     pub(crate) folder: PathBuf,
     /// What no fault explains.
@@ -40,7 +42,13 @@ impl Cluster {
         let places = Arc::new(Places::new((0..count).map(Place::of).collect())?);
         let members = (0..count).map(|number| Member::new(number, start.clone(), folder, sync));
         let members = members.map(|member| Ok(Arc::new(Mutex::new(member?)))).collect::<Result<Vec<_>>>()?;
-        let cluster = Self { places, members, folder: folder.to_owned(), problems: Plain::default() };
+        let cluster = Self {
+            places,
+            members,
+            folder: folder.to_owned(),
+            calm: Arc::default(),
+            problems: Plain::default(),
+        };
         for (number, member) in cluster.members.iter().enumerate() {
             member.lock().await.start(number == 0)?;
         }
@@ -97,6 +105,11 @@ impl Cluster {
 
     /// Who says that it leads, in the latest term.
     pub(crate) async fn leader(&self) -> Option<usize> {
+        Some(self.leads().await?.0)
+    }
+
+    /// The leader and its term.
+    pub(crate) async fn leads(&self) -> Option<(usize, u64)> {
         let mut asked = JoinSet::new();
         for number in 0..self.count() {
             let Some(client) = self.places.asking(number) else { continue };
@@ -104,7 +117,9 @@ impl Cluster {
         }
         let answers = asked.join_all().await;
         let leaders = answers.into_iter().filter_map(|(number, status)| Some((number, status.ok()?)));
-        leaders.filter(|(_, status)| status.is_leader).max_by_key(|(_, status)| status.term).map(|(n, _)| n)
+        let terms =
+            leaders.filter(|(_, status)| status.is_leader).map(|(number, status)| (number, status.term));
+        terms.max_by_key(|(_, term)| *term)
     }
 
     /// A member of the membership that is shown by the others is at the place where it is now.

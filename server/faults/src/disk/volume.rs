@@ -15,6 +15,10 @@ use super::state::{Loss, State};
 /// More than any member writes in a run.
 const CAPACITY_BYTES: u64 = 8 << 30;
 
+/// What was on a volume at some moment.
+#[derive(Debug)]
+pub(crate) struct Image(State);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Volume {
@@ -42,6 +46,17 @@ impl Volume {
         fs::create_dir_all(at).with_context(|| at.display().to_string())?;
         copy.insert(state)?;
         Ok(copy)
+    }
+
+    /// What is on it now; none of a plain folder.
+    pub(crate) fn image(&self) -> Option<Image> {
+        Some(Image(self.device.as_ref()?.state().image()))
+    }
+
+    /// It is as it was again; its process has ended.
+    pub(crate) fn put_back(&mut self, image: Image) -> Result<()> {
+        self.unmount()?;
+        self.insert(image.0)
     }
 
     /// Nothing is left of it; its process has ended.

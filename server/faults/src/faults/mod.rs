@@ -11,6 +11,7 @@ mod membership;
 mod moved;
 mod network;
 mod process;
+mod rolled_back;
 mod schedule;
 mod storage;
 
@@ -79,6 +80,7 @@ faults! {
     FullDisk "full-disk" Storage "no page more is to be had on a member's disk";
     FailingFsync "failing-fsync" Storage "fsync fails on a member's disk, and what it should have kept is lost";
     Snapshot "snapshot" Storage "a member stays away until it can only come back by a snapshot";
+    RolledBackVolume "rolled-back-volume" Storage "a member's volume is put back as it was some seconds earlier";
     CopiedDirectory "copied-directory" Storage "a copy of a member's volume runs at another address, too";
 }
 

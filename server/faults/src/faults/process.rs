@@ -1,5 +1,6 @@
 //! What happens to processes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -122,6 +123,10 @@ pub(super) async fn rolling_restart(scene: &mut Scene) -> Result<()> {
 }
 
 pub(super) async fn transfer(scene: &mut Scene) -> Result<()> {
+    let _shared = tokio::select! {
+        shared = Arc::clone(&scene.cluster.calm).read_owned() => shared,
+        () = scene.stop.cancelled() => return Ok(()),
+    };
     let Some(leader) = scene.cluster.leader().await else { return Ok(()) };
     if scene.rng.bool() {
         let to = scene.rng.usize(..scene.cluster.count());
