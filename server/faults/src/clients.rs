@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use conure_client::Client;
+use conure_client::{Client, ClientError};
 use conure_e2e::history::{Op, Outcome, Record};
 use conure_e2e::workload::{Recorder, outcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::keys;
-use crate::member::Place;
+use crate::places::Places;
 
 /// How long a client waits for an answer. Longer than an election, so that most outcomes are known.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Arc<Places>,
     pub(crate) counts: Counts,
     pub(crate) stop: CancellationToken,
 }
@@ -51,22 +51,26 @@ impl Counts {
     }
 }
 
+/// A client of the member at this address.
+fn client(url: String) -> Result<(String, Client), ClientError> {
+    let builder = Client::builder().server(&url).attempts(1);
+    Ok((url, builder.timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build()?))
+}
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     number: u32,
-    clients: Vec<Client>,
+    /// Of each member, and the address that it asks.
+    clients: Vec<(String, Client)>,
     sequence: u64,
 }
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, number: u32) -> Result<Self> {
-        let client = |place: &Place| {
-            let builder = Client::builder().server(&place.url).attempts(1);
-            builder.timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build()
-        };
-        let clients = shared.places.iter().map(client).collect::<Result<_, _>>()?;
+        let places = (0..shared.places.count()).filter_map(|member| shared.places.get(member));
+        let clients = places.map(|place| client(place.url)).collect::<Result<_, _>>()?;
         Ok(Self { shared, number, clients, sequence: 0 })
     }
 
@@ -88,11 +92,24 @@ impl Worker {
         }
     }
 
+    fn renew(&mut self, url: String, member: usize) {
+        if let (Some(old), Ok(fresh)) = (self.clients.get_mut(member), client(url)) {
+            *old = fresh;
+        }
+    }
+
+    /// The member may have moved.
+    fn follow(&mut self, url: &str, member: usize) {
+        if self.clients.get(member).is_some_and(|(known, _)| known != url) {
+            self.renew(url.to_owned(), member);
+        }
+    }
+
     /// One request of one member, and its record.
     pub(crate) async fn ask(&mut self, op: Op, key: String, member: usize) -> Outcome {
-        let (Some(place), Some(client)) = (self.shared.places.get(member), self.clients.get(member)) else {
-            return Outcome::Fail;
-        };
+        let Some(place) = self.shared.places.get(member) else { return Outcome::Fail };
+        self.follow(&place.url, member);
+        let Some((_, client)) = self.clients.get(member) else { return Outcome::Fail };
         self.sequence += 1;
         let mut record = Record {
             client: self.number,
@@ -140,13 +157,7 @@ impl Worker {
         };
         if error.is_some() {
             // A connection that broke, or led elsewhere, is not used again.
-            let place = &place.url;
-            let fresh = Client::builder().server(place).attempts(1).timeout(TIMEOUT);
-            if let Ok(fresh) = fresh.connect_timeout(CONNECT_TIMEOUT).build()
-                && let Some(client) = self.clients.get_mut(member)
-            {
-                *client = fresh;
-            }
+            self.renew(place.url, member);
         }
         let outcome = record.outcome;
         self.shared.counts.count(&record);

@@ -1,20 +1,19 @@
 //! The cluster: its members, who leads, and the administration that faults need.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as Plain, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use conure_client::api::{Status, Suffrage};
-use conure_client::{Client, ClientError, problem};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use conure_client::{ClientError, problem};
+use tokio::sync::{Mutex, OwnedMutexGuard, RwLock};
 use tokio::task::JoinSet;
 
 use crate::member::{Member, Place, Start};
 use crate::network::{self, Partition};
+use crate::places::Places;
 
-/// How long a member may take to tell its status.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often something is looked at that is waited for.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
 /// How long a member may take to be ready once nothing keeps it from that.
@@ -26,12 +25,12 @@ pub(crate) type Held = OwnedMutexGuard<Member>;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Arc<Places>,
     members: Vec<Arc<Mutex<Member>>>,
-    /// Asks one member each, once.
-    asking: Vec<Client>,
-    /// Asks any of them for changes of the membership.
-    admin: Client,
+    /// Faults that may cost the leader its place without taking it share this.
+    pub(crate) calm: Arc<RwLock<()>>,
+    /// Where volumes and logs are.
+    pub(crate) folder: PathBuf,
     /// What no fault explains.
     problems: Plain<Vec<String>>,
 }
@@ -40,17 +39,16 @@ impl Cluster {
     /// Makes the network, starts the members and brings them together.
     pub(crate) async fn start(count: usize, start: &Start, folder: &Path, sync: Duration) -> Result<Self> {
         network::create(count)?;
-        let places: Vec<Place> = (0..count).map(Place::of).collect();
+        let places = Arc::new(Places::new((0..count).map(Place::of).collect())?);
         let members = (0..count).map(|number| Member::new(number, start.clone(), folder, sync));
         let members = members.map(|member| Ok(Arc::new(Mutex::new(member?)))).collect::<Result<Vec<_>>>()?;
-        let asking = places
-            .iter()
-            .map(|place| Client::builder().server(&place.url).attempts(1).timeout(STATUS_TIMEOUT).build());
-        let asking = asking.collect::<Result<Vec<_>, _>>()?;
-        let urls = places.iter().map(|place| place.url.as_str());
-        let admin =
-            Client::builder().servers(urls).timeout(Duration::from_secs(5)).attempts(2 * 5).build()?;
-        let cluster = Self { places, members, asking, admin, problems: Plain::default() };
+        let cluster = Self {
+            places,
+            members,
+            folder: folder.to_owned(),
+            calm: Arc::default(),
+            problems: Plain::default(),
+        };
         for (number, member) in cluster.members.iter().enumerate() {
             member.lock().await.start(number == 0)?;
         }
@@ -64,8 +62,15 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Where the cluster says that a member is, as any of them knows it.
+    pub(crate) async fn known_at(&self, member: usize) -> Option<String> {
+        let place = self.places.get(member)?;
+        let known = self.places.admin().raft_config().await.ok()?.members;
+        known.into_iter().find(|known| known.id == place.name).map(|known| known.raft_addr)
+    }
+
     pub(crate) fn count(&self) -> usize {
-        self.places.len()
+        self.places.count()
     }
 
     /// Takes a member that no other fault has.
@@ -90,29 +95,53 @@ impl Cluster {
     }
 
     pub(crate) async fn status(&self, member: usize) -> Option<Status> {
-        self.asking.get(member)?.status().await.ok()
+        self.places.asking(member)?.status().await.ok()
     }
 
     /// Figures of a member, by their path in `/raft/stats`.
     pub(crate) async fn figure(&self, member: usize, path: &str) -> Option<u64> {
-        self.asking.get(member)?.raft_stats().await.ok()?.pointer(path)?.as_u64()
+        self.places.asking(member)?.raft_stats().await.ok()?.pointer(path)?.as_u64()
     }
 
     /// Who says that it leads, in the latest term.
     pub(crate) async fn leader(&self) -> Option<usize> {
+        Some(self.leads().await?.0)
+    }
+
+    /// The leader and its term.
+    pub(crate) async fn leads(&self) -> Option<(usize, u64)> {
         let mut asked = JoinSet::new();
-        for (number, client) in self.asking.iter().enumerate() {
-            let client = client.clone();
+        for number in 0..self.count() {
+            let Some(client) = self.places.asking(number) else { continue };
             asked.spawn(async move { (number, client.status().await) });
         }
         let answers = asked.join_all().await;
         let leaders = answers.into_iter().filter_map(|(number, status)| Some((number, status.ok()?)));
-        leaders.filter(|(_, status)| status.is_leader).max_by_key(|(_, status)| status.term).map(|(n, _)| n)
+        let terms =
+            leaders.filter(|(_, status)| status.is_leader).map(|(number, status)| (number, status.term));
+        terms.max_by_key(|(_, term)| *term)
+    }
+
+    /// A member of the membership that is shown by the others is at the place where it is now.
+    pub(crate) async fn until_known(&self, member: usize, limit: Duration) -> Result<()> {
+        let place = self.places.get(member).context("no such member")?;
+        let began = Instant::now();
+        loop {
+            let known = self.known_at(member).await;
+            if known.as_ref() == Some(&place.raft) {
+                return Ok(());
+            }
+            if began.elapsed() > limit {
+                let known = known.unwrap_or_else(|| "nobody knows where".to_owned());
+                bail!("{} is at {} for {} s and known at {known}", place.name, place.raft, limit.as_secs());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Waits until the process answers at all.
     pub(crate) async fn until_it_answers(&self, member: usize) -> Result<()> {
-        let client = self.asking.get(member).context("no such member")?;
+        let client = self.places.asking(member).context("no such member")?;
         let began = Instant::now();
         while client.livez().await.is_err() {
             ensure!(began.elapsed() < RECOVERY_LIMIT, "m{} does not answer", member + 1);
@@ -126,7 +155,7 @@ impl Cluster {
         let place = self.places.get(member).context("no such member")?;
         let began = Instant::now();
         loop {
-            let last = match self.admin.join(&place.name, &place.raft).await {
+            let last = match self.places.admin().join(&place.name, &place.raft).await {
                 Ok(answer) if answer.suffrage == Suffrage::Voter => return Ok(()),
                 Ok(answer) => {
                     format!("it lags by {}", answer.last_index.saturating_sub(answer.matched_index))
@@ -145,7 +174,7 @@ impl Cluster {
         let place = self.places.get(member).context("no such member")?;
         let began = Instant::now();
         loop {
-            match self.admin.remove(&place.name).await {
+            match self.places.admin().remove(&place.name).await {
                 Ok(_) => return Ok(true),
                 Err(error) if error.is(problem::UNKNOWN_MEMBER) => return Ok(true),
                 Err(error) if error.status() == Some(409) => return Ok(false),
@@ -160,7 +189,7 @@ impl Cluster {
     /// Asks for another leader; refusals are no matter.
     pub(crate) async fn transfer(&self, to: usize) -> Result<(), ClientError> {
         let Some(place) = self.places.get(to) else { return Ok(()) };
-        self.admin.transfer_leadership(&place.name).await.map(drop)
+        self.places.admin().transfer_leadership(&place.name).await.map(drop)
     }
 
     /// Looks for processes that ended although no fault asked them to; those are started again.
@@ -199,7 +228,9 @@ impl Cluster {
     /// Waits until every member serves.
     pub(crate) async fn until_ready(&self) -> Result<()> {
         let began = Instant::now();
-        for (place, client) in self.places.iter().zip(&self.asking) {
+        for number in 0..self.count() {
+            let place = self.places.get(number).context("no such member")?;
+            let client = self.places.asking(number).context("no such member")?;
             loop {
                 let why = match client.readyz(None).await {
                     Ok(probe) if probe.ok => break,

@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Adds an answered read of each key by each member. Client numbers begin at `first_client`.
 pub(crate) async fn run(shared: &Arc<Shared>, keys: &[String], first_client: u32) -> Result<()> {
     let mut members = tokio::task::JoinSet::new();
-    for (member, client) in (0..shared.places.len()).zip(first_client..) {
+    for (member, client) in (0..shared.places.count()).zip(first_client..) {
         let mut worker = Worker::new(Arc::clone(shared), client)?;
         let keys = keys.to_vec();
         members.spawn(async move {

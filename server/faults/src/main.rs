@@ -15,6 +15,7 @@ mod keys;
 mod last_reads;
 mod member;
 mod network;
+mod places;
 mod possible;
 mod report;
 mod run;

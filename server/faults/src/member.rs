@@ -1,6 +1,7 @@
 //! One member: a `conure-db` process in its network namespace, on its volume.
 
 use std::fs::{File, OpenOptions};
+use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ use crate::network::{address, namespace};
 const RAFT_PORT: u16 = 7001;
 const HTTP_PORT: u16 = 8081;
 
+/// How much higher the ports of a copy are than those of a member.
+const COPY_SHIFT: u16 = 500;
+
 /// Among so many lines at the end of a log is why its member ended: others may come behind it.
 const LAST_LINES: usize = 20;
 
@@ -27,15 +31,22 @@ pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) raft: String,
     pub(crate) url: String,
+    http_port: u16,
 }
 
 impl Place {
     pub(crate) fn of(member: usize) -> Self {
-        let ip = address(member);
+        Self::shifted(member, 0)
+    }
+
+    /// In the member's namespace, at ports so much higher.
+    pub(crate) fn shifted(member: usize, shift: u16) -> Self {
+        let (ip, http_port) = (address(member), HTTP_PORT + shift);
         Self {
             name: format!("m{}", member + 1),
-            raft: format!("{ip}:{RAFT_PORT}"),
-            url: format!("http://{ip}:{HTTP_PORT}"),
+            raft: format!("{ip}:{}", RAFT_PORT + shift),
+            url: format!("http://{ip}:{http_port}"),
+            http_port,
         }
     }
 }
@@ -48,6 +59,17 @@ pub(crate) struct Start {
     pub(crate) environment: Vec<(String, String)>,
     /// The library that makes clocks jump, where it is to be had.
     pub(crate) faketime: Option<PathBuf>,
+}
+
+/// How one process of a member is started.
+#[derive(Debug, Default)]
+pub(crate) struct Way {
+    /// It shall start the cluster.
+    pub(crate) bootstrap: bool,
+    /// Its standard error, of which there is much then; its log without one.
+    pub(crate) standard_error: Option<PipeWriter>,
+    /// So many file descriptors and no more.
+    pub(crate) descriptors: Option<u32>,
 }
 
 /// See the module.
@@ -73,15 +95,42 @@ impl Member {
         Ok(member)
     }
 
+    /// From its next start on it is at other ports; it does not run.
+    pub(crate) fn move_by(&mut self, shift: u16) {
+        self.place = Place::shifted(self.number, shift);
+    }
+
+    /// Another member of the same name with a copy of its volume, at other ports of the same address: who does not hear the
+    /// one does not hear the other. The process of this one has ended.
+    pub(crate) fn copy(&self, folder: &Path) -> Result<Self> {
+        let file = |kind: &str| folder.join(format!("{}-copy.{kind}", self.place.name));
+        let volume = self.volume.copy(&file("volume"))?;
+        let place = Place::shifted(self.number, COPY_SHIFT);
+        let (start, clock) = (self.start.clone(), self.clock.clone());
+        Ok(Self { number: self.number, place, volume, start, log: file("log"), clock, child: None })
+    }
+
     /// Starts the process; `bootstrap` where it shall start the cluster.
     pub(crate) fn start(&mut self, bootstrap: bool) -> Result<()> {
+        self.start_in(Way { bootstrap, ..Way::default() })
+    }
+
+    /// Starts the process in some other way.
+    pub(crate) fn start_in(&mut self, way: Way) -> Result<()> {
         ensure!(self.child.is_none(), "{} runs already", self.place.name);
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log: File = log.with_context(|| self.log.display().to_string())?;
         let mut command = within(&namespace(self.number));
+        if let Some(count) = way.descriptors {
+            command.args(["prlimit", &format!("--nofile={count}:{count}"), "--"]);
+        }
         command.arg(&self.start.program);
         command.args(["--node-id", &self.place.name, "--raft-addr", &self.place.raft]);
-        command.args(["--http-addr", &format!(":{HTTP_PORT}"), &format!("--bootstrap={bootstrap}")]);
+        command.args([
+            "--http-addr",
+            &format!(":{}", self.place.http_port),
+            &format!("--bootstrap={}", way.bootstrap),
+        ]);
         command.arg("--data-dir").arg(self.volume.path());
         // Half of them send clients on, half of them ask for the client.
         command
@@ -92,9 +141,19 @@ impl Member {
             command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &self.clock);
             command.env("FAKETIME_NO_CACHE", "1").env("DONT_FAKE_MONOTONIC", "1");
         }
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?);
+        match way.standard_error {
+            Some(pipe) => command.args(["--log-level", "debug"]).stderr(pipe),
+            None => command.stderr(log),
+        };
         self.child = Some(command.spawn().with_context(|| format!("cannot start {}", self.place.name))?);
         Ok(())
+    }
+
+    /// Nothing is left of its volume.
+    pub(crate) fn remove_volume(&mut self) -> Result<()> {
+        self.kill()?;
+        self.volume.remove()
     }
 
     fn signal(&self, signal: Signal) {

@@ -25,12 +25,22 @@ pub(crate) fn sift(asked: Vec<Fault>, members: usize) -> (Vec<Fault>, Vec<String
     let mut left_out = Vec::new();
     let why_not = |fault: Fault| match fault {
         _ if fault.lane() == Lane::Network && !deaf => Some("nft does not work (Debian package nftables)"),
-        Fault::PowerLoss | Fault::FullDisk | Fault::FailingFsync if !mounts => {
+        Fault::PowerLoss
+        | Fault::FullDisk
+        | Fault::RolledBackVolume
+        | Fault::FailingFsync
+        | Fault::CopiedDirectory
+            if !mounts =>
+        {
             Some("/dev/fuse cannot be opened (it takes root)")
         }
         Fault::Clock if !jumps => Some("the library is missing (Debian package libfaketime)"),
         _ if fault.lane() == Lane::Network && members < 2 => Some("it takes two members"),
-        Fault::Rejoin | Fault::Wipe | Fault::Snapshot if members < 3 => Some("it takes three members"),
+        Fault::Rejoin | Fault::Wipe | Fault::Snapshot | Fault::RolledBackVolume if members < 3 => {
+            Some("it takes three members")
+        }
+        // A copy of the only voter is a quorum of its own.
+        Fault::CopiedDirectory | Fault::ChangedAddresses if members < 2 => Some("it takes two members"),
         _ => None,
     };
     let kept = asked.into_iter().filter(|fault| {

@@ -17,7 +17,7 @@ use crate::arguments::Arguments;
 use crate::clients::{Counts, Shared, Worker};
 use crate::cluster::Cluster;
 use crate::faults::{Fault, Lane, Log, Scene, run_lane};
-use crate::member::{Place, Start};
+use crate::member::Start;
 use crate::report::{Outcome, progress};
 use crate::{judge, keys, last_reads, possible};
 
@@ -124,7 +124,7 @@ async fn drive(
     let stop = CancellationToken::new();
     let shared = Arc::new(Shared {
         recorder,
-        places: (0..members).map(Place::of).collect(),
+        places: Arc::clone(&cluster.places),
         counts: Counts::default(),
         stop: stop.clone(),
     });

@@ -11,7 +11,7 @@ mod state;
 mod volume;
 
 pub(crate) use state::Loss;
-pub(crate) use volume::Volume;
+pub(crate) use volume::{Image, Volume};
 
 /// What the disk deals in.
 pub(crate) const PAGE_BYTES: usize = 4096;

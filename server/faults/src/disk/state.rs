@@ -27,7 +27,7 @@ impl Change {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Body {
     File(Content),
     Folder { now: Names, durable: Names, pending: Vec<Change> },
@@ -40,7 +40,7 @@ impl Default for Body {
 }
 
 /// One file or folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Inode {
     pub(super) body: Body,
     pub(super) mode: u16,
@@ -57,7 +57,7 @@ pub(crate) enum Loss {
 }
 
 /// One disk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct State {
     inodes: BTreeMap<u64, Inode>,
     next: u64,
@@ -75,6 +75,16 @@ impl State {
             used: 0,
             capacity: capacity_bytes / PAGE_BYTES as u64,
         }
+    }
+
+    /// The same files as they are now, nothing of them open.
+    pub(super) fn image(&self) -> Self {
+        let mut image = self.clone();
+        for inode in image.inodes.values_mut() {
+            inode.opened = 0;
+        }
+        image.sweep();
+        image
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -349,6 +359,19 @@ mod tests {
         assert_eq!((disk.content(file).unwrap().read(0, 3), disk.used()), (b"old".to_vec(), 1));
         disk.close(file).unwrap();
         assert_eq!(disk.used(), 0);
+    }
+
+    #[test]
+    fn an_image_stays_as_it_was() {
+        let (mut disk, folder, file) = disk();
+        disk.open(file).unwrap();
+        disk.write(file, 3, b"er").unwrap();
+        let image = disk.image();
+        disk.write(file, 0, b"new").unwrap();
+        disk.remove(folder, name("f"), false).unwrap();
+        assert_eq!(image.lookup(folder, name("f")), Ok(file));
+        assert_eq!(image.content(file).unwrap().read(0, 9), b"older");
+        assert_eq!(image.inode(file).unwrap().opened, 0);
     }
 
     #[test]

@@ -15,6 +15,10 @@ use super::state::{Loss, State};
 /// More than any member writes in a run.
 const CAPACITY_BYTES: u64 = 8 << 30;
 
+/// What was on a volume at some moment.
+#[derive(Debug)]
+pub(crate) struct Image(State);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Volume {
@@ -32,6 +36,40 @@ impl Volume {
         let mut volume = Self { at: at.to_owned(), device: None, mount: None, sync };
         volume.replace()?;
         Ok(volume)
+    }
+
+    /// Another volume at `at` with what is on this one now; its process has ended.
+    pub(crate) fn copy(&self, at: &Path) -> Result<Self> {
+        let device = self.device.as_ref().context("only a mounted volume can be copied")?;
+        let state = device.state().image();
+        let mut copy = Self { at: at.to_owned(), device: None, mount: None, sync: self.sync };
+        fs::create_dir_all(at).with_context(|| at.display().to_string())?;
+        copy.insert(state)?;
+        Ok(copy)
+    }
+
+    /// What is on it now; none of a plain folder.
+    pub(crate) fn image(&self) -> Option<Image> {
+        Some(Image(self.device.as_ref()?.state().image()))
+    }
+
+    /// It is as it was again; its process has ended.
+    pub(crate) fn put_back(&mut self, image: Image) -> Result<()> {
+        self.unmount()?;
+        self.insert(image.0)
+    }
+
+    /// Nothing is left of it; its process has ended.
+    pub(crate) fn remove(&mut self) -> Result<()> {
+        self.unmount()?;
+        fs::remove_dir_all(&self.at).with_context(|| self.at.display().to_string())
+    }
+
+    /// A disk with this on it is mounted.
+    fn insert(&mut self, state: State) -> Result<()> {
+        self.device = Some(Arc::new(Device::new(state)));
+        self.set_sync(self.sync);
+        self.mount()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -80,9 +118,7 @@ impl Volume {
     pub(crate) fn replace(&mut self) -> Result<()> {
         self.unmount()?;
         if Self::may_mount() {
-            self.device = Some(Arc::new(Device::new(State::new(CAPACITY_BYTES))));
-            self.set_sync(self.sync);
-            return self.mount();
+            return self.insert(State::new(CAPACITY_BYTES));
         }
         fs::remove_dir_all(&self.at)?;
         Ok(fs::create_dir(&self.at)?)

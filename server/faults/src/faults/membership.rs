@@ -49,6 +49,14 @@ pub(super) async fn wipe(scene: &mut Scene) -> Result<()> {
     join(scene, number).await
 }
 
+/// The volume is gone; the member joins again with an empty one.
+pub(super) async fn begin_anew(scene: &Scene, victim: &mut Held) -> Result<()> {
+    lose_volume(victim)?;
+    victim.start(false)?;
+    scene.cluster.until_it_answers(victim.number()).await?;
+    join(scene, victim.number()).await
+}
+
 fn lose_volume(victim: &mut Held) -> Result<()> {
     victim.kill()?;
     tokio::task::block_in_place(|| victim.volume.replace())

@@ -4,9 +4,14 @@
 //! different lanes may overlap without undoing each other. At most one wiped volume is not yet a voter again, because
 //! more than a minority of lost disks is a loss that no cluster survives.
 
+mod copied;
+mod descriptors;
+mod log_reader;
 mod membership;
+mod moved;
 mod network;
 mod process;
+mod rolled_back;
 mod schedule;
 mod storage;
 
@@ -67,11 +72,16 @@ faults! {
     Clock "clock" Process "the time of day of one or all members jumps";
     RollingRestart "rolling-restart" Process "SIGTERM of one member after the other";
     Transfer "transfer" Process "leadership moves, asked for or by SIGTERM of the leader";
+    DeadLogReader "dead-log-reader" Process "nobody reads a member's standard error, a pipe, any more";
+    ChangedAddresses "changed-addresses" Process "a member comes back at other ports";
+    DescriptorLimit "descriptor-limit" Process "a member may open few files and gets hundreds of idle connections";
     Rejoin "rejoin" Storage "a member is removed and joined again";
     Wipe "wipe" Storage "a member loses its volume and joins again under its name";
     FullDisk "full-disk" Storage "no page more is to be had on a member's disk";
     FailingFsync "failing-fsync" Storage "fsync fails on a member's disk, and what it should have kept is lost";
     Snapshot "snapshot" Storage "a member stays away until it can only come back by a snapshot";
+    RolledBackVolume "rolled-back-volume" Storage "a member's volume is put back as it was some seconds earlier";
+    CopiedDirectory "copied-directory" Storage "a copy of a member's volume runs at another address, too";
 }
 
 impl fmt::Display for Fault {
@@ -94,7 +104,7 @@ impl FromStr for Fault {
 
 /// The names of all faults and what each does, a line each.
 pub(crate) fn list() -> String {
-    let line = |fault: &Fault| format!("  {:16} {}", fault.name(), fault.about());
+    let line = |fault: &Fault| format!("  {:18} {}", fault.name(), fault.about());
     format!("Faults:\n{}", Fault::ALL.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 

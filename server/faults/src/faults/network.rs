@@ -1,11 +1,17 @@
 //! Members that do not hear each other; clients reach all of them.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 
 use super::{Fault, Scene};
 use crate::network::{Partition, set};
 
 pub(super) async fn run(scene: &mut Scene, fault: Fault) -> Result<()> {
+    let _shared = tokio::select! {
+        shared = Arc::clone(&scene.cluster.calm).read_owned() => shared,
+        () = scene.stop.cancelled() => return Ok(()),
+    };
     let count = scene.cluster.count();
     let leader = scene.cluster.leader().await;
     let one = leader.unwrap_or_else(|| scene.rng.usize(..count));

@@ -1,5 +1,6 @@
 //! What happens to processes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -83,13 +84,19 @@ pub(super) async fn clock(scene: &mut Scene) -> Result<()> {
 }
 
 /// Stops one member by SIGTERM and starts it again. It has to end well.
-async fn restart(scene: &Scene, victim: &mut Held) -> Result<()> {
+pub(super) async fn restart(scene: &Scene, victim: &mut Held) -> Result<()> {
+    stop(scene, victim).await?;
+    victim.start(false)
+}
+
+/// Stops one member by SIGTERM. It has to end well.
+pub(super) async fn stop(scene: &Scene, victim: &mut Held) -> Result<()> {
     // One that only just started does not listen for signals yet.
     scene.cluster.until_it_answers(victim.number()).await?;
     victim.terminate();
     let status = victim.wait().await?;
     ensure!(status.success(), "{} ended with {status} on SIGTERM", victim.place.name);
-    victim.start(false)
+    Ok(())
 }
 
 pub(super) async fn rolling_restart(scene: &mut Scene) -> Result<()> {
@@ -116,6 +123,10 @@ pub(super) async fn rolling_restart(scene: &mut Scene) -> Result<()> {
 }
 
 pub(super) async fn transfer(scene: &mut Scene) -> Result<()> {
+    let _shared = tokio::select! {
+        shared = Arc::clone(&scene.cluster.calm).read_owned() => shared,
+        () = scene.stop.cancelled() => return Ok(()),
+    };
     let Some(leader) = scene.cluster.leader().await else { return Ok(()) };
     if scene.rng.bool() {
         let to = scene.rng.usize(..scene.cluster.count());

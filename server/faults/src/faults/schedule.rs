@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result};
 
-use super::{Fault, Lane, Scene, membership, network, process, storage};
+use super::{
+    Fault, Lane, Scene, copied, descriptors, log_reader, membership, moved, network, process, rolled_back,
+    storage,
+};
 
 /// The time from one fault of a lane to its next.
 const BETWEEN_MS: std::ops::Range<u64> = 500..6_000;
@@ -34,11 +37,16 @@ pub(crate) async fn run_lane(mut scene: Scene, lane: Lane, faults: Vec<Fault>) -
             Fault::Clock => process::clock(&mut scene).await,
             Fault::RollingRestart => process::rolling_restart(&mut scene).await,
             Fault::Transfer => process::transfer(&mut scene).await,
+            Fault::DeadLogReader => log_reader::run(&mut scene).await,
+            Fault::ChangedAddresses => moved::run(&mut scene).await,
+            Fault::DescriptorLimit => descriptors::run(&mut scene).await,
             Fault::Rejoin => membership::rejoin(&mut scene).await,
             Fault::Wipe => membership::wipe(&mut scene).await,
             Fault::FullDisk => storage::full_disk(&mut scene).await,
             Fault::FailingFsync => storage::failing_fsync(&mut scene).await,
             Fault::Snapshot => storage::snapshot(&mut scene).await,
+            Fault::RolledBackVolume => rolled_back::run(&mut scene).await,
+            Fault::CopiedDirectory => copied::run(&mut scene).await,
         };
         scene.ended(fault);
         if scene.log.counts().get(&fault).copied() == before {
