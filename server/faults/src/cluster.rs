@@ -218,6 +218,7 @@ impl Cluster {
             member.set_clock(0)?;
             member.volume.set_full(false);
             member.volume.set_broken(false);
+            member.volume.set_readable();
             if !member.runs() {
                 member.start(false)?;
             }

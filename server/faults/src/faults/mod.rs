@@ -6,6 +6,7 @@
 
 mod copied;
 mod descriptors;
+mod eio;
 mod log_reader;
 mod membership;
 mod moved;
@@ -81,6 +82,7 @@ faults! {
     FailingFsync "failing-fsync" Storage "fsync fails on a member's disk, and what it should have kept is lost";
     Snapshot "snapshot" Storage "a member stays away until it can only come back by a snapshot";
     RolledBackVolume "rolled-back-volume" Storage "a member's volume is put back as it was some seconds earlier";
+    Eio "eio" Storage "one of the files on a member's disk cannot be read";
     CopiedDirectory "copied-directory" Storage "a copy of a member's volume runs at another address, too";
 }
 
