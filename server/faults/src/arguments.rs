@@ -1,10 +1,30 @@
 //! What can be typed.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::Parser;
 
 use crate::faults::Fault;
+
+/// Which members there are; the arbiter is the last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Topology {
+    pub(crate) data: usize,
+    pub(crate) arbiter: bool,
+}
+
+impl Topology {
+    pub(crate) fn voters(self) -> usize {
+        self.data + usize::from(self.arbiter)
+    }
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} members{}", self.data, if self.arbiter { " and an arbiter" } else { "" })
+    }
+}
 
 /// Runs a cluster under faults and judges what its clients saw. Exit code 1: something is wrong with it.
 #[derive(Debug, Parser)]
@@ -19,9 +39,12 @@ pub(crate) struct Arguments {
     /// The faults, separated by commas, or none [default: all]
     #[arg(long = "fault", value_name = "LIST", value_delimiter = ',')]
     pub(crate) faults: Option<Vec<String>>,
-    /// How many members the cluster has.
+    /// How many members the cluster has; an arbiter comes on top.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=7))]
     pub(crate) members: u64,
+    /// One member more, which votes and holds no data.
+    #[arg(long)]
+    pub(crate) arbiter: bool,
     /// Operations a second, of all clients together.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) rate: u64,
@@ -52,6 +75,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// How many members have data, and whether there is an arbiter beside them.
+    pub(crate) fn topology(&self) -> Topology {
+        Topology { data: usize::try_from(self.members).unwrap_or_default(), arbiter: self.arbiter }
+    }
+
     /// The faults asked for; all where none was named.
     pub(crate) fn faults(&self) -> anyhow::Result<Vec<Fault>> {
         match self.faults.as_deref() {

@@ -10,6 +10,7 @@ use conure_client::{ClientError, problem};
 use tokio::sync::{Mutex, OwnedMutexGuard, RwLock};
 use tokio::task::JoinSet;
 
+use crate::arguments::Topology;
 use crate::member::{Member, Place, Start};
 use crate::network::{self, Partition};
 use crate::places::Places;
@@ -37,10 +38,19 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Makes the network, starts the members and brings them together.
-    pub(crate) async fn start(count: usize, start: &Start, folder: &Path, sync: Duration) -> Result<Self> {
+    pub(crate) async fn start(
+        topology: Topology,
+        start: &Start,
+        folder: &Path,
+        sync: Duration,
+    ) -> Result<Self> {
+        let count = topology.voters();
         network::create(count)?;
         let places = Arc::new(Places::new((0..count).map(Place::of).collect())?);
-        let members = (0..count).map(|number| Member::new(number, start.clone(), folder, sync));
+        let members = (0..count).map(|number| {
+            let start = Start { arbiter: number >= topology.data, ..start.clone() };
+            Member::new(number, start, folder, sync)
+        });
         let members = members.map(|member| Ok(Arc::new(Mutex::new(member?)))).collect::<Result<Vec<_>>>()?;
         let cluster = Self {
             places,
@@ -218,6 +228,7 @@ impl Cluster {
             member.set_clock(0)?;
             member.volume.set_full(false);
             member.volume.set_broken(false);
+            member.volume.set_readable();
             if !member.runs() {
                 member.start(false)?;
             }

@@ -11,13 +11,18 @@ use crate::clients::{Shared, Worker};
 /// How long one key of one member may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Adds an answered read of each key by each member. Client numbers begin at `first_client`.
-pub(crate) async fn run(shared: &Arc<Shared>, keys: &[String], first_client: u32) -> Result<()> {
-    let mut members = tokio::task::JoinSet::new();
-    for (member, client) in (0..shared.places.count()).zip(first_client..) {
+/// Adds an answered read of each key by each of the `members` that have data. Client numbers begin at `first_client`.
+pub(crate) async fn run(
+    shared: &Arc<Shared>,
+    members: usize,
+    keys: &[String],
+    first_client: u32,
+) -> Result<()> {
+    let mut reading = tokio::task::JoinSet::new();
+    for (member, client) in (0..members).zip(first_client..) {
         let mut worker = Worker::new(Arc::clone(shared), client)?;
         let keys = keys.to_vec();
-        members.spawn(async move {
+        reading.spawn(async move {
             for key in keys {
                 let began = Instant::now();
                 while worker.ask(Op::Get, key.clone(), member).await != Outcome::Ok {
@@ -30,7 +35,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, keys: &[String], first_client: u32
             Ok(())
         });
     }
-    while let Some(done) = members.join_next().await {
+    while let Some(done) = reading.join_next().await {
         done??;
     }
     Ok(())

@@ -57,6 +57,8 @@ pub(crate) struct Start {
     pub(crate) program: PathBuf,
     /// Settings, as `CONURE_*` variables.
     pub(crate) environment: Vec<(String, String)>,
+    /// It votes and holds no data.
+    pub(crate) arbiter: bool,
     /// The library that makes clocks jump, where it is to be had.
     pub(crate) faketime: Option<PathBuf>,
 }
@@ -135,6 +137,9 @@ impl Member {
         // Half of them send clients on, half of them ask for the client.
         command
             .args(["--leader-routing", if self.number.is_multiple_of(2) { "redirect" } else { "forward" }]);
+        if self.start.arbiter {
+            command.args(["--role", "arbiter"]);
+        }
         command.envs(self.start.environment.iter().cloned());
         if let Some(library) = &self.start.faketime {
             // As with a real machine, only the time of day jumps.

@@ -28,6 +28,7 @@ pub(crate) fn sift(asked: Vec<Fault>, members: usize) -> (Vec<Fault>, Vec<String
         Fault::PowerLoss
         | Fault::FullDisk
         | Fault::RolledBackVolume
+        | Fault::Eio
         | Fault::FailingFsync
         | Fault::CopiedDirectory
             if !mounts =>
@@ -36,7 +37,9 @@ pub(crate) fn sift(asked: Vec<Fault>, members: usize) -> (Vec<Fault>, Vec<String
         }
         Fault::Clock if !jumps => Some("the library is missing (Debian package libfaketime)"),
         _ if fault.lane() == Lane::Network && members < 2 => Some("it takes two members"),
-        Fault::Rejoin | Fault::Wipe | Fault::Snapshot | Fault::RolledBackVolume if members < 3 => {
+        Fault::Rejoin | Fault::Wipe | Fault::Snapshot | Fault::RolledBackVolume | Fault::Eio
+            if members < 3 =>
+        {
             Some("it takes three members")
         }
         // A copy of the only voter is a quorum of its own.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
+use crate::arguments::Topology;
 use crate::clients::Counts;
 use crate::faults::Log;
 use crate::judge::Verdict;
@@ -25,7 +26,7 @@ pub(crate) fn progress(seconds: u64, counts: &Counts, faults: &Log) -> String {
 #[derive(Debug)]
 pub(crate) struct Outcome<'a> {
     pub(crate) seed: u64,
-    pub(crate) members: usize,
+    pub(crate) topology: Topology,
     /// How long faults and clients went on.
     pub(crate) seconds: u64,
     pub(crate) counts: &'a Counts,
@@ -50,10 +51,10 @@ impl Outcome<'_> {
             let _ = write!(faults, "{}{fault} {count}", if faults.is_empty() { "" } else { ", " });
         }
         format!(
-            "{}: seed {}, {} members, {} s: {} operations on {} keys, {} writes acknowledged, {} unknown, {} reads; {} faults ({faults}), {} snapshots installed; {} violations, {} lost writes, {} problems",
+            "{}: seed {}, {}, {} s: {} operations on {} keys, {} writes acknowledged, {} unknown, {} reads; {} faults ({faults}), {} snapshots installed; {} violations, {} lost writes, {} problems",
             if self.passed() { "LINEARIZABLE" } else { "FAILED" },
             self.seed,
-            self.members,
+            self.topology,
             self.seconds,
             get(&self.counts.operations),
             self.verdict.keys,

@@ -39,12 +39,12 @@ fn say(line: &str) {
 /// Runs it; what is wrong is an exit code of 1.
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
-    let members = usize::try_from(arguments.members)?;
-    let (faults, left_out) = possible::sift(arguments.faults()?, members);
+    let topology = arguments.topology();
+    let (faults, left_out) = possible::sift(arguments.faults()?, topology.voters());
     left_out.iter().for_each(|line| say(line));
     let folder = arguments.folder.join(format!("{seed}-{}", fastrand::u32(..)));
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    say(&format!("seed {seed}, {members} members, {} s, in {}", arguments.seconds, folder.display()));
+    say(&format!("seed {seed}, {topology}, {} s, in {}", arguments.seconds, folder.display()));
 
     let log = Arc::new(Log::default());
     let (seen, mut problems) = drive(arguments, seed, &faults, &folder, &log).await?;
@@ -59,7 +59,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let outcome = Outcome {
         seed,
-        members,
+        topology,
         seconds: seen.seconds,
         counts: &counts,
         faults: &log,
@@ -117,9 +117,9 @@ async fn drive(
 ) -> Result<(Seen, Vec<String>)> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let start = start(arguments, faults);
-    let members = usize::try_from(arguments.members)?;
+    let topology = arguments.topology();
     let sync = Duration::from_millis(arguments.fsync_ms);
-    let cluster = Arc::new(Cluster::start(members, &start, folder, sync).await?);
+    let cluster = Arc::new(Cluster::start(topology, &start, folder, sync).await?);
     let (recorder, file) = Recorder::start(&folder.join("history.jsonl"))?;
     let stop = CancellationToken::new();
     let shared = Arc::new(Shared {
@@ -162,8 +162,8 @@ async fn drive(
         ended.context("a client ended badly")?;
     }
     let names = keys::all(shared.recorder.now());
-    say(&format!("reading {} keys on {members} members", names.len()));
-    note(&cluster, last_reads::run(&shared, &names, arguments.clients + 1).await);
+    say(&format!("reading {} keys on {} members", names.len(), topology.data));
+    note(&cluster, last_reads::run(&shared, topology.data, &names, arguments.clients + 1).await);
     cluster.supervise()?;
     for line in cluster.panics().await {
         cluster.problem(line);
@@ -184,6 +184,7 @@ fn start(arguments: &Arguments, faults: &[Fault]) -> Start {
     Start {
         program: arguments.conure_db.clone(),
         environment,
+        arbiter: false,
         faketime: possible::faketime().filter(|_| faults.contains(&Fault::Clock)),
     }
 }

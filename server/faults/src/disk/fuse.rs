@@ -31,6 +31,8 @@ pub(super) struct Device {
     pub(super) sync_us: AtomicU64,
     /// Whether syncs fail.
     pub(super) broken: AtomicBool,
+    /// The file whose reads fail; 0 is none.
+    pub(super) unreadable: AtomicU64,
     /// Whether the power is gone: nothing becomes durable any more, not even by a sync that is under way.
     pub(super) off: AtomicBool,
 }
@@ -41,6 +43,7 @@ impl Device {
             state: Mutex::new(state),
             sync_us: AtomicU64::new(0),
             broken: AtomicBool::new(false),
+            unreadable: AtomicU64::new(0),
             off: AtomicBool::new(false),
         }
     }
@@ -255,6 +258,9 @@ impl Filesystem for Files {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if self.0.unreadable.load(Ordering::Relaxed) == ino.0 {
+            return reply.error(fuser::Errno::EIO);
+        }
         let read = self.0.state().content(ino.0).map(|content| content.read(offset, size.into()));
         match read {
             Ok(bytes) => reply.data(&bytes),

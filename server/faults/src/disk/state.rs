@@ -87,6 +87,15 @@ impl State {
         image
     }
 
+    /// The files that have a name and bytes.
+    pub(super) fn files(&self) -> Vec<u64> {
+        let folders = self.inodes.values().filter_map(|inode| match &inode.body {
+            Body::Folder { now, .. } => Some(now.values().copied()),
+            Body::File(_) => None,
+        });
+        folders.flatten().filter(|ino| self.content(*ino).is_ok_and(|content| content.len() > 0)).collect()
+    }
+
     pub(super) fn used(&self) -> u64 {
         self.used
     }
@@ -359,6 +368,15 @@ mod tests {
         assert_eq!((disk.content(file).unwrap().read(0, 3), disk.used()), (b"old".to_vec(), 1));
         disk.close(file).unwrap();
         assert_eq!(disk.used(), 0);
+    }
+
+    #[test]
+    fn files_have_a_name_and_bytes() {
+        let (mut disk, folder, file) = disk();
+        disk.create(folder, name("empty"), 0o644).unwrap();
+        assert_eq!(disk.files(), [file]);
+        disk.remove(folder, name("f"), false).unwrap();
+        assert!(disk.files().is_empty());
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! A member's volume: a mounted [`Device`], or a plain folder where the kernel lets nobody mount one.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use fuser::{BackgroundSession, MountOption};
+use fuser::{BackgroundSession, INodeNo, MountOption};
 
 use super::fuse::{Device, Files};
 use super::state::{Loss, State};
@@ -136,6 +137,26 @@ impl Volume {
     pub(crate) fn set_broken(&self, broken: bool) {
         if let Some(device) = &self.device {
             device.broken.store(broken, Ordering::Relaxed);
+        }
+    }
+
+    /// From now on one of its files cannot be read, and what the kernel remembers of it is forgotten; false where there is none.
+    pub(crate) fn set_unreadable(&self, rng: &mut fastrand::Rng) -> Result<bool> {
+        let (Some(device), Some(mount)) = (&self.device, &self.mount) else { return Ok(false) };
+        let files = device.state().files();
+        let Some(file) = rng.choice(files) else { return Ok(false) };
+        device.unreadable.store(file, Ordering::Relaxed);
+        match mount.notifier().inval_inode(INodeNo(file), 0, 0) {
+            // The kernel knows nothing of it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            done => Ok(done.map(|()| true)?),
+        }
+    }
+
+    /// Every file can be read again.
+    pub(crate) fn set_readable(&self) {
+        if let Some(device) = &self.device {
+            device.unreadable.store(0, Ordering::Relaxed);
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod copied;
 mod descriptors;
+mod eio;
 mod log_reader;
 mod membership;
 mod moved;
@@ -73,7 +74,6 @@ faults! {
     RollingRestart "rolling-restart" Process "SIGTERM of one member after the other";
     Transfer "transfer" Process "leadership moves, asked for or by SIGTERM of the leader";
     DeadLogReader "dead-log-reader" Process "nobody reads a member's standard error, a pipe, any more";
-    ChangedAddresses "changed-addresses" Process "a member comes back at other ports";
     DescriptorLimit "descriptor-limit" Process "a member may open few files and gets hundreds of idle connections";
     Rejoin "rejoin" Storage "a member is removed and joined again";
     Wipe "wipe" Storage "a member loses its volume and joins again under its name";
@@ -81,6 +81,8 @@ faults! {
     FailingFsync "failing-fsync" Storage "fsync fails on a member's disk, and what it should have kept is lost";
     Snapshot "snapshot" Storage "a member stays away until it can only come back by a snapshot";
     RolledBackVolume "rolled-back-volume" Storage "a member's volume is put back as it was some seconds earlier";
+    Eio "eio" Storage "one of the files on a member's disk cannot be read";
+    ChangedAddresses "changed-addresses" Storage "a member comes back at other ports";
     CopiedDirectory "copied-directory" Storage "a copy of a member's volume runs at another address, too";
 }
 

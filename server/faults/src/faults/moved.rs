@@ -1,4 +1,7 @@
 //! A member that comes back at another address, as when it is moved.
+//!
+//! Those that stay have to be a quorum, soon: it is done in the lane of storage, where no other member is wiped or away for
+//! long. Where they are none, members find each other through `--join` alone, which nothing here has.
 
 use std::time::Duration;
 

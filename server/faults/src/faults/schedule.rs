@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 
 use super::{
-    Fault, Lane, Scene, copied, descriptors, log_reader, membership, moved, network, process, rolled_back,
-    storage,
+    Fault, Lane, Scene, copied, descriptors, eio, log_reader, membership, moved, network, process,
+    rolled_back, storage,
 };
 
 /// The time from one fault of a lane to its next.
@@ -46,6 +46,7 @@ pub(crate) async fn run_lane(mut scene: Scene, lane: Lane, faults: Vec<Fault>) -
             Fault::FailingFsync => storage::failing_fsync(&mut scene).await,
             Fault::Snapshot => storage::snapshot(&mut scene).await,
             Fault::RolledBackVolume => rolled_back::run(&mut scene).await,
+            Fault::Eio => eio::run(&mut scene).await,
             Fault::CopiedDirectory => copied::run(&mut scene).await,
         };
         scene.ended(fault);
