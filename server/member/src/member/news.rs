@@ -151,6 +151,8 @@ impl Watch {
             Some((id, _)) if id == node.identity.node_id => Leads::Self_,
             // Raft remembers from before this process whom it followed.
             Some((_, peer)) if node.heard_any() => Leads::Other(peer.name),
+            // Who the members are, and so who leads, comes with its first snapshot.
+            _ if node.peers().is_empty() => self.told.leads.clone(),
             _ => Leads::Nobody,
         };
         let mut now = Seen {
