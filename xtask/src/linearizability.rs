@@ -23,7 +23,7 @@ const JUDGE: &str = "server/faults/judge";
 const PACKAGES: [&str; 5] = ["iproute2", "libfaketime", "mount", "nftables", "util-linux"];
 
 /// How long the check of `cargo xtask test` lets faults and clients go on.
-const CHECK_SECONDS: u64 = 120;
+const CHECK_SECONDS: u64 = 180;
 
 /// How long each planted bug has to be caught.
 const PLANTED_LIMIT: Duration = Duration::from_mins(10);

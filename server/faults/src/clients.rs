@@ -57,6 +57,12 @@ fn client(url: String) -> Result<(String, Client), ClientError> {
     Ok((url, builder.timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build()?))
 }
 
+/// A change that ended unknown within that time broke off.
+const BREAK_OFF_MAX: Duration = Duration::from_millis(200);
+/// How long its client stays away. Such a change stays open to the end of the history, and hundreds of them on a few keys, as
+/// from a member that closes what it has no descriptor for, can be judged no more.
+const BREAK_OFF_PAUSE: Duration = Duration::from_secs(3);
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -88,7 +94,13 @@ impl Worker {
             let member = rng.usize(..self.clients.len());
             let (now_ns, old) = (self.shared.recorder.now(), op == Op::Get && rng.u8(..8) == 0);
             let key = keys::pick(&mut rng, now_ns, old);
-            self.ask(op, key, member).await;
+            let asked = tokio::time::Instant::now();
+            if self.ask(op, key, member).await == Outcome::Unknown && asked.elapsed() < BREAK_OFF_MAX {
+                tokio::select! {
+                    () = self.shared.stop.cancelled() => {}
+                    () = tokio::time::sleep(BREAK_OFF_PAUSE) => {}
+                }
+            }
         }
     }
 
