@@ -24,6 +24,9 @@ const PACKAGES: [&str; 5] = ["iproute2", "libfaketime", "mount", "nftables", "ut
 
 /// How long the check of `cargo xtask test` lets faults and clients go on.
 const CHECK_SECONDS: u64 = 180;
+/// All faults but `descriptor-limit`, whose many changes of unknown outcome can be judged too slowly for a check.
+const CHECK_FAULTS: &str = "cut-off-leader,one-way,ring,kill,power-loss,pause,clock,rolling-restart,transfer,dead-log-reader,\
+                            rejoin,wipe,full-disk,failing-fsync,snapshot,rolled-back-volume,eio,changed-addresses,copied-directory";
 
 /// How long each planted bug has to be caught.
 const PLANTED_LIMIT: Duration = Duration::from_mins(10);
@@ -96,7 +99,7 @@ pub(crate) fn check(report: &mut Report) {
     }
     report.check(NAMES[0], |step| {
         let mut faults = faults("conure-db")?;
-        faults.args(["--strict", "--seconds", &CHECK_SECONDS.to_string()]);
+        faults.args(["--strict", "--seconds", &CHECK_SECONDS.to_string(), "--fault", CHECK_FAULTS]);
         let limit = Duration::from_secs(CHECK_SECONDS) + Duration::from_mins(10);
         last_line(&mut faults, "linearizability", limit, step)
     });
