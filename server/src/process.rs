@@ -250,7 +250,8 @@ pub(crate) fn member_config(config: &Config) -> MemberConfig {
 
 fn init_logging(config: &Config) {
     // The level was checked when the settings were read. openraft's own lines are for its developers: they name members by
-    // number, warn of each heartbeat that is missed, and call what is normal while a member starts or stops an error. The member says itself what its operators want to know; only who names openraft gets more.
+    // number, warn of each heartbeat that is missed, and call what is normal while a member starts or stops an error. The
+    // member says itself what its operators want to know; only who names openraft gets more.
     let quiet = if config.log_level.contains("openraft") { "" } else { ",openraft=off" };
     let filter = EnvFilter::builder().parse_lossy(format!("{}{quiet}", config.log_level));
     let builder = tracing_subscriber::fmt()

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// What a member is, as far as joining goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// In no cluster: it never was in one, or let go of its own one to follow another.
+    /// In no cluster: it never was in one, or left its own one to follow another.
     Outside,
     /// In a cluster, without a vote: its join is not complete.
     Learner(Learner),

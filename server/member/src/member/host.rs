@@ -287,14 +287,12 @@ impl HostCore {
                     tracing::warn!(why, "refused log entries");
                     return other(why);
                 }
-                if append.vote >= node.vote()
-                    && let Some(what) = plausible::takes_back(agreed(node).as_ref(), &append)
-                {
-                    self.0.failure.set(Fault::from(what.clone()));
-                    return stopped(what);
-                }
-                // Before it is on disk: whoever waits for this leader hears of it in Raft's figures at once.
                 if append.vote >= node.vote() {
+                    if let Some(what) = plausible::takes_back(agreed(node).as_ref(), &append) {
+                        self.0.failure.set(Fault::from(what.clone()));
+                        return stopped(what);
+                    }
+                    // Before it is on disk: whoever waits for this leader hears of it in Raft's figures at once.
                     node.hear();
                 }
                 match node.raft.append_entries(append).await {
@@ -341,7 +339,7 @@ impl HostCore {
 
 /// The last entry that this member knows to be agreed on, and holds.
 fn agreed(node: &Node) -> Option<LogId> {
-    node.store.applied().log_id.max(node.metrics().local_committed)
+    node.store.applied().log_id.max(node.local_committed())
 }
 
 /// Up to which index every data voter holds the log durably, as far as this leader knows. What it has applied says nothing of

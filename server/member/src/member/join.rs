@@ -206,7 +206,7 @@ async fn take_over(
     }
 }
 
-/// Has the only member of another cluster let go of it, where it holds nothing.
+/// Has the only member of another cluster leave it, where it holds nothing.
 async fn release(node: &Node, request: &JoinRequest, who: &Identified) -> Result<(), Refusal> {
     let addr = &request.raft_addr;
     let (cluster_id, incarnation) = (&node.identity.cluster_id, node.identity.incarnation);

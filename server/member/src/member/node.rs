@@ -23,7 +23,7 @@ use crate::platform;
 use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::store::Store;
-use crate::raft::types::{Peer, TypeConfig, Vote};
+use crate::raft::types::{LogId, Peer, TypeConfig, Vote};
 use crate::transport::acknowledged::Acknowledgements;
 use crate::transport::addresses::Addresses;
 use crate::transport::dials::Dials;
@@ -162,6 +162,11 @@ impl Node {
     /// The vote of now, without a copy of all the other figures: asked with every append.
     pub(crate) fn vote(&self) -> Vote {
         self.raft.metrics().borrow_watched().vote
+    }
+
+    /// The last entry that Raft here knows to be agreed on and holds; as [`Self::vote`], for every append.
+    pub(crate) fn local_committed(&self) -> Option<LogId> {
+        self.raft.metrics().borrow_watched().local_committed
     }
 
     /// Whether this member leads, as far as it knows.
